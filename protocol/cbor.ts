@@ -1,0 +1,57 @@
+/** Deterministic CBOR (RFC 8949 §4.2.1), strict: whatever is not in the one canonical form is refused (SPEC §3). */
+import { decode as cborDecode, encode as cborEncode, rfc8949EncodeOptions } from "cborg"
+import type { z } from "zod"
+import { equal } from "./bytes.ts"
+import { ValiseError } from "./errors.ts"
+
+/** Maps with text keys, arrays, text, byte strings, integers in ±2^53, booleans and null; floats and undefined are refused. */
+export type CborValue =
+  | string
+  | number
+  | boolean
+  | null
+  | Uint8Array
+  | readonly CborValue[]
+  | { readonly [key: string]: CborValue }
+
+/** Properties whose value is `undefined` are left out, so optional fields can be given as they are. */
+export function encodeCbor(value: object | CborValue): Uint8Array {
+  return cborEncode(pruned(value), rfc8949EncodeOptions)
+}
+
+/** Throws `ERR_MALFORMED`, and nothing else, on any bytes that `encodeCbor` would not have written for this shape. */
+export function decodeCbor<T>(shape: z.ZodType<T>, bytes: Uint8Array): T {
+  let value: unknown
+  try {
+    value = cborDecode(bytes, strictDecoding)
+    if (!equal(cborEncode(value, rfc8949EncodeOptions), bytes)) throw new TypeError("not in canonical form")
+  } catch (cause) {
+    throw new ValiseError("ERR_MALFORMED", "not deterministic CBOR", { cause })
+  }
+  const parsed = shape.safeParse(value)
+  if (!parsed.success)
+    throw new ValiseError("ERR_MALFORMED", "a structure has the wrong shape", { cause: parsed.error })
+  return parsed.data
+}
+
+const strictDecoding = {
+  strict: true,
+  rejectDuplicateMapKeys: true,
+  allowIndefinite: false,
+  allowUndefined: false,
+  allowInfinity: false,
+  allowNaN: false,
+  allowBigInt: false,
+  coerceUndefinedToNull: false,
+} as const
+
+function pruned(value: unknown): unknown {
+  if (value instanceof Uint8Array || value === null || typeof value !== "object") {
+    if (typeof value === "number" && !Number.isSafeInteger(value)) throw new TypeError("only integers are encoded")
+    return value
+  }
+  if (Array.isArray(value)) return value.map(pruned)
+  const out: Record<string, unknown> = {}
+  for (const [key, item] of Object.entries(value)) if (item !== undefined) out[key] = pruned(item)
+  return out
+}

@@ -1,0 +1,68 @@
+/**
+ * What the relay asks of its storage. One exported contract suite (`test/contract/mailbox-store.ts`) runs against
+ * every implementation. A store keeps, per envelope: mailbox, sequence, minute, blind and the sealed bytes; nothing
+ * about who submitted it. Per device: its public prekeys as signed. It keeps no digest.
+ */
+import type { DeviceId, MailboxId } from "../protocol/address.ts"
+
+/** Sequence numbers rise within a mailbox and are never used twice, also not after `collect` and a restart. */
+export type Sequence = number
+
+export interface StoredEnvelope {
+  readonly sequence: Sequence
+  readonly minute: number
+  readonly bytes: Uint8Array
+}
+
+export type Appended =
+  /** On stable storage. `minute` is this call's, or, if the blind is one that this mailbox still holds (a retry), the first one's. */
+  { readonly outcome: "stored"; readonly minute: number } | { readonly outcome: "full" }
+
+export interface MailboxStore {
+  /**
+   * Stores durably: the promise resolves only after the data is synced (group commit), in the order of the calls.
+   * Rejects with `ERR_STORE_UNAVAILABLE` if it could not be written; then nothing of it is kept, and after a failed
+   * sync every further append is refused while reading goes on.
+   * @param blind 32 bytes of the submitter's; the same blind for the same mailbox is a retry and adds nothing.
+   */
+  append(mailbox: MailboxId, blind: Uint8Array, minute: number, bytes: Uint8Array): Promise<Appended>
+
+  /** Envelopes after this sequence, oldest first, at most `max`. Sees everything whose append has resolved. */
+  read(mailbox: MailboxId, after: Sequence, max: number): Promise<readonly StoredEnvelope[]>
+
+  /** Deletes what the device has on its own disk. Unknown numbers are ignored. Durable at the next group commit; an envelope that comes back after a crash is a duplicate, which the vault drops. */
+  collect(mailbox: MailboxId, sequences: readonly Sequence[]): Promise<void>
+
+  /** Deletes envelopes accepted before this minute; resolves to their number. */
+  expire(beforeMinute: number): Promise<number>
+
+  /** Adds one-time prekeys and, if given, replaces the rotating one. Durable when resolved. Resolves to the number of one-time prekeys held. `reset` drops what was there (a new incarnation). */
+  putPrekeys(
+    device: DeviceId,
+    prekeys: { readonly reset: boolean; readonly rotating?: Uint8Array; readonly oneTime: readonly Uint8Array[] },
+  ): Promise<number>
+
+  /** Takes one one-time prekey, which no later call ever returns (durable before it resolves), or else the rotating one. */
+  takePrekey(device: DeviceId): Promise<Uint8Array | undefined>
+
+  countPrekeys(device: DeviceId): Promise<number>
+
+  /** Forgets mailbox and prekeys of a device that has left the directory. */
+  forget(mailbox: MailboxId, device: DeviceId): Promise<void>
+
+  /** Everything that is kept, for the operator's inspection; no order promised. */
+  inspect(): Promise<StoreContents>
+
+  /** Finishes what is under way, then closes. */
+  close(): Promise<void>
+}
+
+export interface StoreContents {
+  readonly envelopes: readonly {
+    readonly mailbox: MailboxId
+    readonly sequence: Sequence
+    readonly minute: number
+    readonly bytes: number
+  }[]
+  readonly prekeys: readonly { readonly device: DeviceId; readonly oneTime: number; readonly rotating: boolean }[]
+}
