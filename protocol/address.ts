@@ -79,6 +79,14 @@ export const shapes = {
     .int()
     .min(0)
     .max(2 ** 40),
+  /** Minutes since 1970, the relay's unit of time. */
+  minute: z
+    .number()
+    .int()
+    .min(0)
+    .max(2 ** 36),
+  /** A relay's host as dialled and as the log lists it: visible ASCII, so it never needs decoding or escaping. */
+  host: z.string().regex(/^[!-~]{1,255}$/),
   counter: z
     .number()
     .int()

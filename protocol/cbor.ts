@@ -16,14 +16,14 @@ export type CborValue =
 
 /** Properties whose value is `undefined` are left out, so optional fields can be given as they are. */
 export function encodeCbor(value: object | CborValue): Uint8Array {
-  return cborEncode(pruned(value), rfc8949EncodeOptions)
+  return plain(cborEncode(pruned(value), rfc8949EncodeOptions))
 }
 
 /** Throws `ERR_MALFORMED`, and nothing else, on any bytes that `encodeCbor` would not have written for this shape. */
 export function decodeCbor<T>(shape: z.ZodType<T>, bytes: Uint8Array): T {
   let value: unknown
   try {
-    value = cborDecode(bytes, strictDecoding)
+    value = cborDecode(plain(bytes), strictDecoding)
     if (!equal(cborEncode(value, rfc8949EncodeOptions), bytes)) throw new TypeError("not in canonical form")
   } catch (cause) {
     throw new ValiseError("ERR_MALFORMED", "not deterministic CBOR", { cause })
@@ -44,6 +44,9 @@ const strictDecoding = {
   allowBigInt: false,
   coerceUndefinedToNull: false,
 } as const
+
+/** Node's `Buffer` is not quite a `Uint8Array`: its `slice` shares memory, and it compares as another type. */
+const plain = (bytes: Uint8Array): Uint8Array => new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length)
 
 function pruned(value: unknown): unknown {
   if (value instanceof Uint8Array || value === null || typeof value !== "object") {

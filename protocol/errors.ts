@@ -42,7 +42,6 @@ export const errorTable = {
   ERR_NO_RIGHT: { retryable: false, exit: 4 },
   ERR_NO_CONSENT: { retryable: false, exit: 4 },
   ERR_TLP: { retryable: false, exit: 4 },
-  ERR_NO_ONE_TIME_KEY: { retryable: true, exit: 1 },
   ERR_PASSPHRASE: { retryable: false, exit: 4 },
   ERR_VAULT: { retryable: false, exit: 1 },
   ERR_VAULT_TAMPERED: { retryable: false, exit: 4 },

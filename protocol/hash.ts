@@ -29,6 +29,7 @@ export const hashLabels = [
   "mailbox",
   "officer",
   "prekey",
+  "retry",
   "salt",
   "statement",
   "up",

@@ -32,11 +32,39 @@ export const fixed = {
   officersPerPocMax: 64,
   /** A device that no older device co-signed waits so long before peers seal to it. */
   newDeviceWaitSeconds: 86_400,
+  /** A consent is to be used within this time. */
   consentSeconds: 14 * 86_400,
+  /** An attestation lives at most so long; a year later the third party asks again. */
+  attestationSecondsMax: 366 * 86_400,
+  /** PoCs that must consent: a broadcast to all States, two PoCs each, still fits one envelope with their consents. */
+  involvedMax: 512,
+  /** A purpose or a reason is read by a duty officer before a decision: half a page, in Unicode code points. */
+  purposeCharactersMax: 1000,
+  officerTitleCharactersMax: 100,
+  /** Items of one relay receipt's batch: all credits of 256 connections at once; a path then has at most 16 hashes. */
+  receiptBatchMax: 65_536,
+  receiptPathMax: 16,
   /** A checkpoint's witnesses must have signed within this time. */
   checkpointSecondsMax: 72 * 3600,
   /** One log entry: C2SP tiles prefix entries with 16 bits. */
   logEntryBytesMax: 65_535,
+  /** Officers of the Secretariat who must agree, each with an own key: no single person, and no single thief. */
+  approvalsMin: 2,
+  /** Approvals that one entry can carry. */
+  approvalsMax: 8,
+  /** An approval is used within a month, or asked for again. */
+  approvalSecondsMax: 30 * 86_400,
+  /** The published text of a revocation, in Unicode code points. */
+  revocationTextCharactersMax: 500,
+  /** Addresses at which one relay can be reached. */
+  relayUrlsMax: 4,
+  /** A signed note: sixteen post-quantum cosignatures of some 3 KB, as signed-note wants it, and a text. */
+  noteBytesMax: 65_536,
+  /** Signature lines of a note: the log's two, 32 witnesses, and others that a reader skips. */
+  noteSignaturesMax: 64,
+  /** A witness policy: 64 names (tlog-policy asks for 32 at least), each with a key, a URL and a remark. */
+  policyNamesMax: 64,
+  policyCharactersMax: 65_536,
   addressBytesMax: 128,
   hostBytesMax: 255,
 } as const
@@ -45,20 +73,50 @@ export const chosen = {
   /** Before login a stranger may hold so much of the relay, and so long. */
   strangerBytesMax: 4096,
   strangerSecondsMax: 10,
+  /** Connections that have not logged in, at one time: of all, and of one address (an agency's devices behind one NAT). */
+  strangersMax: 1024,
+  strangersPerAddressMax: 64,
+  /** Each costs the relay a signature and two key operations: an agency's devices reconnect at once, a flood does not. */
+  loginsPerAddressPerMinute: 300,
   /** One WebSocket message: the largest envelope, its frame, and room to grow. */
   frameBytesMax: 72 * 1024,
+  /** Pieces of one message that wait to be joined: a proxy may cut it up, a stranger may not make the relay hold crumbs. */
+  messageFragmentsMax: 64,
+  messageChunksMax: 1024,
   /** Envelopes that one mailbox holds: two weeks of a busy exercise. */
   mailboxEnvelopesMax: 10_000,
   mailboxBytesMax: 256 * 1024 * 1024,
-  /** Unread output per connection before a slow reader is cut. */
+  /** Unread output per connection before a slow reader is cut; above a quarter of it no delivery is added. */
   unreadBytesMax: 4 * 1024 * 1024,
+  /** A peer that is silent gets a ping after so long, and is cut after twice that. */
+  keepAliveSeconds: 30,
   /** Submissions under way per connection (credits): covers a 250 ms round trip at 1,000 envelopes a second. */
   credits: 256,
+  /** Other requests under way per connection. */
+  requestsInFlightMax: 256,
+  /** Envelopes that are being stored, of all connections: more than a second of the fastest store's work. */
+  storingBytesMax: 128 * 1024 * 1024,
+  /** Receipts in one frame: with the longest path 35 KB. */
+  receiptsPerFrame: 64,
   /** Envelopes on their way to a device, not yet collected. */
   deliveriesInFlightMax: 128,
+  deliveryBytesInFlightMax: 1024 * 1024,
   /** Prekey fetches of one PoC an hour: 193 States × 4 devices twice over; more is a drain. */
   prekeyFetchesPerHour: 2000,
   /** Submissions of one PoC a minute; all PoCs have the same. */
   submissionsPerMinute: 6000,
+  /** Requests about prekeys and log of one PoC a minute: a device's whole first synchronisation is some hundreds. */
+  requestsPerMinute: 6000,
+  /** One-time prekeys held of one device: twice the pool, for a device that refills while it is being drained. */
+  oneTimePrekeysHeldMax: 128,
   logEntriesPerAnswer: 256,
+  /** How long a relay that goes away waits for what is under way. */
+  drainSecondsMax: 10,
+  /** What it asks the devices to wait before they come back. */
+  drainRetrySeconds: 5,
+  /** The log dates its checkpoint anew so often: readers see a frozen one long before the 72 hours are over. */
+  checkpointEverySeconds: 3600,
 } as const
+
+/** The relay's own choices; a test or an operator may choose others. */
+export type Chosen = { readonly [K in keyof typeof chosen]: number }

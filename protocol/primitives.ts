@@ -18,6 +18,7 @@ export const signingKeyBytes = 32
 export const aeadKeyBytes = 32
 export const aeadNonceBytes = 12
 export const aeadTagBytes = 16
+export const xaeadNonceBytes = 24
 export const kemPublicKeyBytes = 1216
 export const kemCiphertextBytes = 1120
 export const kemCoinsBytes = 64
@@ -56,6 +57,26 @@ export function aeadOpen(
   if (ciphertext.length < aeadTagBytes) return undefined
   try {
     return sodium.crypto_aead_chacha20poly1305_ietf_decrypt(null, ciphertext, aad, nonce, key)
+  } catch {
+    return undefined
+  }
+}
+
+/** XChaCha20-Poly1305: its nonce is long enough to be drawn at random under one key. The tag follows the ciphertext. */
+export function xaeadSeal(key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, plaintext: Uint8Array): Uint8Array {
+  return sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(plaintext, aad, null, nonce, key)
+}
+
+/** `undefined` if the ciphertext is not authentic under this key, nonce and aad. */
+export function xaeadOpen(
+  key: Uint8Array,
+  nonce: Uint8Array,
+  aad: Uint8Array,
+  ciphertext: Uint8Array,
+): Uint8Array | undefined {
+  if (nonce.length !== xaeadNonceBytes || ciphertext.length < aeadTagBytes) return undefined
+  try {
+    return sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(null, ciphertext, aad, nonce, key)
   } catch {
     return undefined
   }

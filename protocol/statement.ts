@@ -51,8 +51,31 @@ export function refuseUnknownCritical(
     if (!Object.hasOwn(shape.shape, name)) throw new ValiseError("ERR_VERSION", "a critical field is unknown here")
 }
 
+/**
+ * Decodes a structure of this version. Throws `ERR_VERSION` if it is of another version or suite, or if it names a
+ * critical field that is unknown here; `ERR_MALFORMED` on anything else.
+ */
+export function decodeGrowing<T extends { readonly crit?: readonly string[] | undefined }>(
+  shape: z.ZodObject & z.ZodType<T>,
+  bytes: Uint8Array,
+): T {
+  const { v, suite } = decodeCbor(versionsShape, bytes)
+  if (v !== 1 || suite !== 1) throw new ValiseError("ERR_VERSION", "a structure of another version or suite") // defence: 12 signed-version
+  const value = decodeCbor(shape, bytes)
+  refuseUnknownCritical(shape, value) // defence: 12 critical-field
+  return value
+}
+
+const versionsShape = z.looseObject({ v: z.number(), suite: z.number().default(1) })
+
 export const signedBytes = (realm: Realm, label: StatementLabel, bytes: Uint8Array): Uint8Array =>
-  concat(utf8(`valise/v1\0${realm.origin}\0${realm.mode}\0${label}\0`), bytes)
+  concat(
+    utf8("valise/v1\0"),
+    utf8(`${realm.origin}\0`), // defence: 14 origin
+    utf8(`${realm.mode}\0`), // defence: 14 mode
+    utf8(`${label}\0`), // defence: 13 label
+    bytes,
+  )
 
 export function signStatement(key: SigningKey, realm: Realm, label: StatementLabel, bytes: Uint8Array): Signed {
   return { bytes, signature: key.sign(signedBytes(realm, label, bytes)) }

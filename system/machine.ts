@@ -1,4 +1,5 @@
 /** What the rest of the system may ask of the machine; everything else gets these as values (docs/architecture.md). */
+import type { Deflate } from "../protocol/leaves.ts"
 
 export interface Clock {
   /** Milliseconds since 1970-01-01T00:00Z. May be wrong, may jump: security never rests on it alone. */
@@ -14,12 +15,7 @@ export interface Random {
   bytes(length: number): Uint8Array
 }
 
-/** Deflate without a header (RFC 1951), one stream per call. */
-export interface Deflate {
-  deflate(bytes: Uint8Array): Uint8Array
-  /** `undefined` if the stream is malformed, has trailing bytes, or inflates to more than `lengthMax`. */
-  inflate(bytes: Uint8Array, lengthMax: number): Uint8Array | undefined
-}
+export type { Deflate }
 
 export interface Machine {
   readonly clock: Clock

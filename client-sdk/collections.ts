@@ -1,0 +1,209 @@
+/**
+ * What a vault holds, collection by collection. The volatile part (prekey secrets, replay store, counters) goes back in
+ * time with a restored backup, so backups leave it out and a vault without it starts a new incarnation (SPEC §5).
+ */
+import { z } from "zod"
+import type { DeviceId, Hash, MailboxId, MessageId, OfficerId, PocAddress, PrekeyId } from "../protocol/address.ts"
+import type { ConsentScope, RequestId } from "../protocol/consent.ts"
+import type { ForwardReason, Paper } from "../protocol/forward.ts"
+import type { Leaf } from "../protocol/leaves.ts"
+import type { PrekeyKind } from "../protocol/prekey.ts"
+import type { RelayReceipt } from "../protocol/relay-receipt.ts"
+import type { Signed } from "../protocol/statement.ts"
+import type { MessageType, NoticeKind } from "./api.ts"
+import type { Locked } from "./vault/lock.ts"
+import type { Collection, CollectionTable, ReadTx, VaultTx } from "./vault/schema.ts"
+import type { Vault } from "./vault/vault.ts"
+
+/** The vault authenticates every record, so a shape here only keeps versions apart from accidents. */
+const records = <T extends object>(options: { volatile?: boolean } = {}): Collection<T> => ({
+  shape: z.custom<T>((value) => typeof value === "object" && value !== null),
+  ...options,
+})
+
+export const collections = {
+  /** `self`: who this installation is. */
+  identity: records<IdentityRecord>(),
+  /** Officer keys, each locked with a secret of its holder, key: hex of the officer id; and the PoC's key, key: `poc`. */
+  keys: records<KeyRecord>(),
+  /** The mirrored log, key: index as 10 digits. */
+  log: records<{ bytes: Uint8Array }>(),
+  /** `newest`. */
+  checkpoint: records<{ note: Uint8Array; size: number }>(),
+  /** Every message sent or received, key: hex of the message id. */
+  messages: records<MessageRecord>(),
+  /** Messages not yet accepted by the relay for every device, key: hex of the message id. */
+  outbox: records<OutboxRecord>(),
+  /** Signed receipts received and given, key: `message:kind:poc:signer`. */
+  receipts: records<ReceiptRecord>(),
+  /** Consent requests, key: hex of the request id. */
+  consents: records<ConsentRecord>(),
+  /** key: time as 12 digits, then 8 random ones. */
+  notices: records<NoticeRecord>(),
+  /** key: hex of the prekey id. */
+  prekeys: records<PrekeyRecord>({ volatile: true }),
+  /** key: `sender device:message id`. */
+  replay: records<ReplayRecord>({ volatile: true }),
+  counters: records<CounterRecord>({ volatile: true }),
+} as const satisfies CollectionTable
+
+export const journalEvents = [
+  "enrolled",
+  "composed",
+  "sealed",
+  "accepted",
+  "expired",
+  "opened",
+  "not-opened",
+  "equivocation",
+  "delivered",
+  "acknowledgement",
+  "acknowledged",
+  "receipt-refused",
+  "consent",
+  "forwarded",
+  "exported",
+] as const
+export type JournalEvent = (typeof journalEvents)[number]
+
+export const homeSchema = { collections, events: journalEvents }
+
+export type HomeVault = Vault<typeof collections, JournalEvent>
+export type Tx = VaultTx<typeof collections, JournalEvent>
+export type Reader = ReadTx<typeof collections, JournalEvent>
+
+export interface CounterRecord {
+  n: number
+  missing?: number[]
+}
+
+export interface IdentityRecord {
+  poc: PocAddress
+  device: DeviceId
+  deviceSeed: Uint8Array
+  relay: string
+  mailbox: MailboxId
+  /** The trust file's text. */
+  trust: string
+}
+
+export interface KeyRecord {
+  title: string
+  locked: Locked
+}
+
+export interface MessageRecord {
+  direction: "in" | "out"
+  id: MessageId
+  case: Uint8Array
+  type: MessageType
+  from: PocAddress
+  device: DeviceId
+  to: PocAddress[]
+  created: number
+  expires: number
+  contentKey: Uint8Array
+  leaves: Leaf[]
+  banners: string[]
+  /** Rises with every message that this vault wrote or received. */
+  order: number
+  /** Set once sealed; for received messages always. */
+  sealed?: SealedRecord
+  officer?: OfficerId
+  officerTitle?: string
+  acknowledgedAt?: number
+  /** Per recipient device, for messages sent. */
+  devices?: DeviceRecord[]
+  /** For `forward`: T's verdict as last judged. */
+  forward?: { requestId: RequestId; verifiedFrom?: PocAddress; unverified?: ForwardReason }
+}
+
+export interface SealedRecord {
+  header: Signed
+  release?: Uint8Array
+  headerHash: Hash
+  contentHash: Hash
+  checkpoint: Uint8Array
+  /** Own entry, for received messages. */
+  entry?: Uint8Array
+  index?: number
+  path?: Uint8Array[]
+  digest?: Hash
+  kind?: PrekeyKind
+}
+
+export interface DeviceRecord {
+  poc: PocAddress
+  device: DeviceId
+  mailbox: MailboxId
+  n: number
+  kind?: PrekeyKind
+  digest?: Hash
+  accepted?: { receipt: RelayReceipt; blind: Uint8Array }
+}
+
+export interface OutboxRecord {
+  id: MessageId
+  state: "composed" | "keyed" | "sealed"
+  strictForwardSecrecy: boolean
+  /** One signed prekey per recipient device, once fetched. */
+  prekeys: { device: DeviceId; prekey: Signed }[]
+  envelopes: { device: DeviceId; mailbox: MailboxId; blind: Uint8Array; bytes: Uint8Array; accepted: boolean }[]
+}
+
+export interface ReceiptRecord {
+  message: MessageId
+  kind: "device-receipt" | "officer-receipt"
+  poc: PocAddress
+  signer: Uint8Array
+  signed: Signed
+  at: number
+  /** `true` if this vault's own device or officer signed it. */
+  own: boolean
+}
+
+/** One request, seen from this PoC; at T built from the papers that arrived. */
+export interface ConsentRecord {
+  requestId: RequestId
+  role: "forwarder" | "sender" | "involved" | "third-party"
+  /** As asked; at T as first consented to or attested. */
+  scope: ConsentScope
+  /** Known to all but T before the forward arrives. */
+  involved: PocAddress[]
+  asked: number
+  mine: "nothing" | "granted" | "refused" | "withdrawn"
+  consents: (Paper & { signature?: Uint8Array; officer?: OfficerId })[]
+  refused: PocAddress[]
+  withdrawn: PocAddress[]
+  /** At T. */
+  attestation?: Paper
+  /** S has said that it attested (at R), or has attested (at S). */
+  attested: boolean
+  forwarded: boolean
+}
+
+export interface NoticeRecord {
+  at: number
+  kind: NoticeKind
+  text: string
+}
+
+export interface PrekeyRecord {
+  id: PrekeyId
+  kind: PrekeyKind
+  seed: Uint8Array
+  n: number
+  nbf: number
+  exp: number
+  /** Set before it leaves; `publishedAt` once the relay has confirmed it. */
+  published: boolean
+  publishedAt?: number
+  supersededAt?: number
+}
+
+export interface ReplayRecord {
+  header: Hash
+  content: Hash
+  expires: number
+  prekey: PrekeyId
+}

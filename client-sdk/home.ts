@@ -1,0 +1,105 @@
+/** One opened installation: its vault, mirror and unlocked keys. Every part of the SDK works on this. */
+import { deviceIdOf, type OfficerId, type Realm } from "../protocol/address.ts"
+import { equal, fromHex, hex } from "../protocol/bytes.ts"
+import { ValiseError } from "../protocol/errors.ts"
+import type { OfficerRight } from "../protocol/manifest.ts"
+import { SigningKey, wipe } from "../protocol/primitives.ts"
+import { seconds, type Machine } from "../system/machine.ts"
+import type { Notice, NoticeKind, PocEvent } from "./api.ts"
+import type { IdentityRecord, HomeVault, Tx } from "./collections.ts"
+import { Mirror } from "./mirror.ts"
+import type { UnlockSecret } from "./vault/lock.ts"
+import { unlockOfficerKey } from "./vault/officer-key.ts"
+
+export interface Officer {
+  readonly id: OfficerId
+  readonly title: string
+  readonly key: SigningKey
+}
+
+export class Home {
+  readonly vault: HomeVault
+  readonly machine: Machine
+  readonly identity: IdentityRecord
+  readonly mirror: Mirror
+  readonly deviceKey: SigningKey
+  readonly #listeners = new Set<(event: PocEvent) => void>()
+  #officer: Officer | undefined
+
+  constructor(vault: HomeVault, machine: Machine) {
+    const identity = vault.read((tx) => tx.get("identity", "self"))
+    if (!identity) throw new ValiseError("ERR_VAULT", "this vault holds no device yet", { hint: "enrol it first" })
+    this.vault = vault
+    this.machine = machine
+    this.identity = identity
+    this.mirror = new Mirror(vault, machine.clock, identity.trust)
+    this.deviceKey = new SigningKey(identity.deviceSeed)
+    if (!equal(deviceIdOf(identity.poc, this.deviceKey.publicKey), identity.device))
+      throw new ValiseError("ERR_VAULT_TAMPERED", "the device key does not belong to the device")
+  }
+
+  get realm(): Realm {
+    return this.mirror.anchor.realm
+  }
+
+  get now(): number {
+    return seconds(this.machine.clock)
+  }
+
+  /** Unlocks an officer's key for this process, until `close`. Throws `ERR_PASSPHRASE` or `ERR_NOT_FOUND`. */
+  async unlockOfficer(secret: UnlockSecret, title?: string): Promise<void> {
+    const rows = this.vault.read((tx) => [...tx.list("keys")]).filter(([key]) => key !== pocKeyName)
+    const row = title === undefined ? rows[0] : rows.find(([, value]) => value.title === title)
+    if (!row) throw new ValiseError("ERR_NOT_FOUND", "no such officer in this vault")
+    const id = fromHex(row[0]) as OfficerId
+    const seed = await unlockOfficerKey(secret, id, row[1].locked)
+    const key = new SigningKey(seed)
+    wipe(seed)
+    this.#officer?.key.erase()
+    this.#officer = { id, title: row[1].title, key }
+  }
+
+  get officer(): Officer | undefined {
+    return this.#officer
+  }
+
+  /** The unlocked officer, if the manifest gives it this right. Throws `ERR_NO_RIGHT`. */
+  officerWith(right: OfficerRight): Officer {
+    const officer = this.#officer
+    if (!officer)
+      throw new ValiseError("ERR_NO_RIGHT", "no officer is unlocked", {
+        hint: "unlock an officer's key first (in the sandbox it is unlocked by itself)",
+      })
+    const listed = this.mirror.officer(this.identity.poc, officer.id)
+    if (!listed?.rights.includes(right))
+      throw new ValiseError("ERR_NO_RIGHT", `the manifest does not give this officer the right to ${right}`)
+    return officer
+  }
+
+  on(listener: (event: PocEvent) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  emit(event: PocEvent): void {
+    for (const listener of this.#listeners) listener(event)
+  }
+
+  /** Records something that a duty officer must see, in the caller's transaction; `emit` it after the commit. */
+  notice(tx: Tx, kind: NoticeKind, text: string): Notice {
+    const at = this.now
+    tx.put("notices", `${String(at).padStart(12, "0")}:${hex(this.machine.random.bytes(4))}`, { at, kind, text })
+    return { at: iso(at), kind, text }
+  }
+
+  close(): void {
+    this.#officer?.key.erase()
+    this.deviceKey.erase()
+    this.#listeners.clear()
+  }
+}
+
+export const pocKeyName = "poc"
+
+/** UTC, to the second. */
+export const iso = (atSeconds: number): string => `${new Date(atSeconds * 1000).toISOString().slice(0, 19)}Z`

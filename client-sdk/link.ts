@@ -1,0 +1,306 @@
+/**
+ * The line to the relay: dials, logs in, keeps trying for ever with full jitter, and turns frames into answers. What
+ * arrives is handed on in order; what is asked resolves, or rejects with the connection.
+ */
+import type { DeviceId, MailboxId } from "../protocol/address.ts"
+import { ClientConnection } from "../protocol/connection.ts"
+import { errorOfWire, ValiseError } from "../protocol/errors.ts"
+import type { ClientFrame, LogAnswer, PublishedPrekeys, Received, RelayFrame, Welcome } from "../protocol/frames.ts"
+import type { RelayReceipt } from "../protocol/relay-receipt.ts"
+import type { Signed } from "../protocol/statement.ts"
+import type { LogSource } from "../pki/log-source.ts"
+import type { LinkStatus } from "./api.ts"
+import type { Home } from "./home.ts"
+import type { Carrier } from "./outbox.ts"
+import type { Channel, Transport } from "./transport.ts"
+
+/** What the SDK does with what arrives. */
+export interface LinkEvents {
+  /** Logged in: `welcome` says what the relay holds. */
+  readonly live: (welcome: Welcome) => void
+  readonly envelope: (sequence: number, bytes: Uint8Array) => void
+  readonly prekeysLow: (held: number) => void
+  readonly status: (status: LinkStatus) => void
+}
+
+export const retryMinMs = 1000
+export const retryMaxMs = 60_000
+/** An answer that takes longer means that the line is dead. */
+export const answerMaxMs = 30_000
+
+export class Link implements Carrier {
+  readonly #home: Home
+  readonly #transport: Transport
+  readonly #url: string
+  readonly #events: LinkEvents
+  #session: Session | undefined
+  #attempt = 0
+  #cancelRetry: (() => void) | undefined
+  #abort = new AbortController()
+  #stopped = false
+
+  constructor(home: Home, transport: Transport, url: string, events: LinkEvents) {
+    this.#home = home
+    this.#transport = transport
+    this.#url = url
+    this.#events = events
+  }
+
+  get live(): boolean {
+    return this.#session?.welcomed === true
+  }
+
+  start(): void {
+    this.#stopped = false
+    this.#dial()
+  }
+
+  /** Says bye and closes; `start` dials again. */
+  stop(): void {
+    this.#stopped = true
+    this.#cancelRetry?.()
+    this.#abort.abort()
+    this.#abort = new AbortController()
+    this.#session?.leave()
+    this.#session = undefined
+    this.#events.status({ state: "closed" })
+  }
+
+  async fetchPrekey(device: DeviceId): Promise<Signed | undefined> {
+    try {
+      const answer = await this.#ask({ type: "fetch-prekeys", device }, "prekeys")
+      return answer.prekey
+    } catch (error) {
+      if (error instanceof ValiseError && (error.code === "ERR_NO_PREKEYS" || error.code === "ERR_NO_MAILBOX"))
+        return undefined
+      throw error
+    }
+  }
+
+  async submit(mailbox: MailboxId, blind: Uint8Array, envelope: Uint8Array): Promise<RelayReceipt> {
+    return this.#live().submit({ type: "submit", mailbox, blind, envelope })
+  }
+
+  async publish(prekeys: PublishedPrekeys): Promise<number> {
+    const answer = await this.#ask({ type: "publish-prekeys", ...prekeys }, "notice")
+    return answer.count ?? 0
+  }
+
+  collected(sequences: readonly number[]): void {
+    if (this.live && sequences.length > 0) this.#session!.tell({ type: "collected", sequences })
+  }
+
+  /** The relay's mirror of the log. */
+  readonly log: LogSource = {
+    checkpoint: async () => (await this.#logFrom(this.#home.mirror.size)).checkpoint,
+    entries: async (from, max) => (await this.#logFrom(from)).entries.slice(0, max),
+  }
+
+  #logFrom(from: number): Promise<LogAnswer> {
+    return this.#ask({ type: "sync-log", from }, "log")
+  }
+
+  async #ask<N extends RelayFrame["type"]>(
+    frame: ClientFrame,
+    expected: N,
+  ): Promise<Extract<RelayFrame, { type: N }>> {
+    const answer = await this.#live().ask(frame)
+    if (answer.type !== expected) throw new ValiseError("ERR_PROTOCOL", "the relay answered with another frame")
+    return answer as Extract<RelayFrame, { type: N }>
+  }
+
+  #live(): Session {
+    if (!this.#session?.welcomed)
+      throw new ValiseError("ERR_OFFLINE", "the relay cannot be reached", { hint: "it is tried again by itself" })
+    return this.#session
+  }
+
+  #dial(): void {
+    this.#attempt += 1
+    this.#events.status({ state: "connecting", attempt: this.#attempt })
+    const session = new Session(this.#home, this.#events, (reason, retryAfterMs) => this.#ended(session, reason, retryAfterMs))
+    this.#session = session
+    this.#transport.connect(this.#url, session, this.#abort.signal).then(
+      (channel) => session.begin(channel),
+      () => session.end(1006),
+    )
+  }
+
+  #ended(session: Session, reason: string, retryAfterMs: number | undefined): void {
+    if (this.#session !== session || this.#stopped) return
+    this.#session = undefined
+    if (session.welcomed) this.#attempt = 0
+    const ceiling = Math.min(retryMaxMs, retryMinMs * 2 ** Math.min(this.#attempt, 16))
+    const jitter = this.#home.machine.random.bytes(4)
+    const share = ((jitter[0]! << 16) | (jitter[1]! << 8) | jitter[2]!) / 2 ** 24
+    const retryInMs = Math.round(Math.max(retryAfterMs ?? 0, share * ceiling))
+    this.#events.status({ state: "offline", reason, retryInMs })
+    this.#cancelRetry = this.#home.machine.clock.after(retryInMs, () => {
+      if (!this.#stopped) this.#dial()
+    })
+  }
+}
+
+interface Waiting {
+  readonly resolve: (frame: Received<RelayFrame>) => void
+  readonly reject: (error: ValiseError) => void
+}
+
+/** One connection, from hello to its end. */
+class Session {
+  welcomed = false
+  readonly #home: Home
+  readonly #events: LinkEvents
+  readonly #ended: (reason: string, retryAfterMs?: number) => void
+  readonly #connection: ClientConnection
+  readonly #waiting = new Map<number, Waiting>()
+  readonly #submissions = new Map<number, { resolve: (receipt: RelayReceipt) => void; reject: (error: ValiseError) => void }>()
+  readonly #queue: (() => void)[] = []
+  #channel: Channel | undefined
+  #credits = 0
+  #over = false
+  #retryAfterMs: number | undefined
+  #cancelWatch: (() => void) | undefined
+
+  constructor(home: Home, events: LinkEvents, ended: (reason: string, retryAfterMs?: number) => void) {
+    this.#home = home
+    this.#events = events
+    this.#ended = ended
+    const { identity, mirror } = home
+    this.#connection = new ClientConnection({
+      realm: home.realm,
+      device: identity.device,
+      key: home.deviceKey,
+      host: identity.relay,
+      judgeRelay: () => mirror.state.relay(identity.relay)?.key,
+      random: (length) => home.machine.random.bytes(length),
+    })
+  }
+
+  begin(channel: Channel): void {
+    this.#channel = channel
+    if (this.#over) return channel.close()
+    channel.send(this.#connection.hello())
+    this.#watch()
+  }
+
+  /** Transport's message event. One place catches what the relay did wrong. */
+  message(bytes: Uint8Array): void {
+    if (this.#over) return
+    try {
+      const event = this.#connection.receive(bytes)
+      if (event.type === "proof") this.#channel!.send(event.bytes)
+      if (event.type === "frame") this.#act(event.frame)
+    } catch (error) {
+      this.#finish(error instanceof ValiseError ? error : new ValiseError("ERR_INTERNAL", "the connection failed", { cause: error }))
+    }
+  }
+
+  /** Transport's end event. */
+  end(code: number): void {
+    const known = code >= 4400 && code < 4500
+    this.#finish(new ValiseError(known ? errorOfWire(code) : "ERR_OFFLINE", "the connection to the relay ended"))
+  }
+
+  leave(): void {
+    if (this.welcomed && this.#connection.may("bye")) this.tell({ type: "bye" })
+    this.#finish(new ValiseError("ERR_ABORTED", "the connection was closed here"))
+  }
+
+  tell(frame: ClientFrame): number {
+    const { bytes, counter } = this.#connection.send(frame)
+    this.#channel!.send(bytes)
+    return counter
+  }
+
+  ask(frame: ClientFrame): Promise<Received<RelayFrame>> {
+    return new Promise((resolve, reject) => {
+      if (this.#over || !this.#connection.may(frame.type)) return reject(new ValiseError("ERR_OFFLINE", "the line is closing"))
+      this.#waiting.set(this.tell(frame), { resolve, reject })
+      this.#watch()
+    })
+  }
+
+  submit(frame: Extract<ClientFrame, { type: "submit" }>): Promise<RelayReceipt> {
+    return new Promise((resolve, reject) => {
+      const go = (): void => {
+        if (this.#over || !this.#connection.may("submit")) return reject(new ValiseError("ERR_OFFLINE", "the line is closing"))
+        this.#submissions.set(this.tell(frame), { resolve, reject })
+        this.#watch()
+      }
+      if (this.#submissions.size < this.#credits || this.#over) go()
+      else this.#queue.push(go)
+    })
+  }
+
+  #act(frame: Received<RelayFrame>): void {
+    switch (frame.type) {
+      case "welcome":
+        this.welcomed = true
+        this.#credits = Math.max(1, frame.credits)
+        this.#events.status({ state: "live", relay: this.#home.identity.relay })
+        this.#events.live(frame)
+        break
+      case "envelope":
+        this.#events.envelope(frame.sequence, frame.envelope)
+        break
+      case "accepted":
+        for (const { about, index, minute, path } of frame.items) {
+          this.#submissions.get(about)?.resolve({ relay: this.#home.identity.relay, batch: frame.batch, index, minute, path })
+          this.#submissions.delete(about)
+        }
+        this.#next()
+        break
+      case "error": {
+        const error = new ValiseError(errorOfWire(frame.code), "the relay refused the request")
+        const failed = this.#waiting.get(frame.about) ?? this.#submissions.get(frame.about)
+        this.#waiting.delete(frame.about)
+        this.#submissions.delete(frame.about)
+        failed?.reject(error)
+        this.#next()
+        break
+      }
+      case "notice":
+        if (frame.kind === "drain") this.#retryAfterMs = (frame.retryAfterSeconds ?? 0) * 1000
+        else if (frame.kind === "prekeys-low") this.#events.prekeysLow(frame.count ?? 0)
+        if (frame.about !== undefined) this.#answer(frame.about, frame)
+        break
+      case "prekeys":
+      case "log":
+        this.#answer(frame.about, frame)
+        break
+    }
+    this.#watch()
+  }
+
+  #answer(about: number, frame: Received<RelayFrame>): void {
+    this.#waiting.get(about)?.resolve(frame)
+    this.#waiting.delete(about)
+  }
+
+  #next(): void {
+    while (this.#submissions.size < this.#credits && this.#queue.length > 0) this.#queue.shift()!()
+  }
+
+  /** Restarts the deadline while anything is unanswered, the login included. */
+  #watch(): void {
+    this.#cancelWatch?.()
+    this.#cancelWatch = undefined
+    if (this.#over || (this.welcomed && this.#waiting.size + this.#submissions.size === 0)) return
+    this.#cancelWatch = this.#home.machine.clock.after(answerMaxMs, () =>
+      this.#finish(new ValiseError("ERR_TIMEOUT", "the relay did not answer in time")),
+    )
+  }
+
+  #finish(error: ValiseError): void {
+    if (this.#over) return
+    this.#over = true
+    this.#cancelWatch?.()
+    this.#connection.close()
+    this.#channel?.close()
+    const offline = new ValiseError("ERR_OFFLINE", "the connection ended before the relay answered", { cause: error })
+    for (const waiting of [...this.#waiting.values(), ...this.#submissions.values()]) waiting.reject(offline)
+    for (const go of this.#queue.splice(0)) go()
+    this.#ended(error.code, this.#retryAfterMs)
+  }
+}

@@ -1,0 +1,67 @@
+/** Opens a PoC's vault and puts the real machine, disk and wire under it: the SDK's one place that chooses implementations. */
+import { ValiseError } from "../protocol/errors.ts"
+import type { Machine } from "../system/machine.ts"
+import { nodeMachine } from "../system/node.ts"
+import { homeSchema } from "./collections.ts"
+import { Home } from "./home.ts"
+import { Poc } from "./poc.ts"
+import { wsTransport } from "./transport-ws.ts"
+import { passphraseSecret } from "./vault/argon2-node.ts"
+import { readKeyFile } from "./vault/key-file.ts"
+import { tryAcquireLine } from "./vault/line.ts"
+import type { UnlockSecret } from "./vault/lock.ts"
+import { openVaultFile } from "./vault/storage-sqlite.ts"
+import { Vault } from "./vault/vault.ts"
+
+export interface OpenOptions {
+  /** Path of the vault's file. */
+  readonly vault: string
+  /** One of the two. */
+  readonly passphrase?: string
+  readonly keyFile?: string
+  /** Where the relay is reached; by default `wss://` and the host that the manifest names. */
+  readonly relay?: string
+  /** An officer to unlock at once; without a title the vault's first one. */
+  readonly officer?: { readonly title?: string; readonly passphrase?: string; readonly keyFile?: string }
+  /** `false`: work on the vault only, without talking to the relay. */
+  readonly connect?: boolean
+  readonly machine?: Machine
+}
+
+/**
+ * Throws `ERR_VAULT`, `ERR_PASSPHRASE`, `ERR_VAULT_TAMPERED`. Several processes may open one vault: one of them talks to
+ * the relay, the others see what it does and take over when it ends.
+ */
+export async function openPoc(options: OpenOptions): Promise<Poc> {
+  const machine = options.machine ?? nodeMachine
+  const storage = openVaultFile(options.vault)
+  let vault
+  try {
+    vault = await Vault.open(storage, secretOf(options), machine, homeSchema)
+  } catch (error) {
+    storage.close()
+    throw error
+  }
+  const home = new Home(vault, machine)
+  const poc = new Poc({
+    home,
+    transport: wsTransport,
+    url: options.relay ?? `wss://${home.identity.relay}/`,
+    acquireLine: () => tryAcquireLine(options.vault),
+  })
+  try {
+    if (options.officer) await poc.unlockOfficer(secretOf(options.officer), options.officer.title)
+  } catch (error) {
+    await poc.close()
+    throw error
+  }
+  if (options.connect !== false) poc.connect()
+  return poc
+}
+
+/** Throws `ERR_USAGE` unless exactly one of the two is given, `ERR_PASSPHRASE` if the key file cannot be used. */
+export function secretOf(from: { readonly passphrase?: string; readonly keyFile?: string }): UnlockSecret {
+  if (from.passphrase !== undefined && from.keyFile === undefined) return passphraseSecret(from.passphrase)
+  if (from.keyFile !== undefined && from.passphrase === undefined) return readKeyFile(from.keyFile)
+  throw new ValiseError("ERR_USAGE", "give a passphrase or a key file")
+}

@@ -1,0 +1,535 @@
+/**
+ * A PoC as a program uses it: one object, a handful of verbs. `send` and its like resolve when the message is durable
+ * here, online or not; everything later is a promise of its own. Every wait takes an `AbortSignal`.
+ */
+import type { PocAddress, Realm } from "../protocol/address.ts"
+import { hex } from "../protocol/bytes.ts"
+import { decodeForward, decodeInvolved } from "../protocol/consent.ts"
+import { ValiseError } from "../protocol/errors.ts"
+import type {
+  ConsentView,
+  Id,
+  LinkStatus,
+  MessageType,
+  MessageView,
+  Notice,
+  PocEvent,
+  RecipientStatus,
+  ReplyInput,
+  RespondInput,
+  SendInput,
+} from "./api.ts"
+import type { ConsentRecord, MessageRecord, Reader, Tx } from "./collections.ts"
+import { Consents, consentView } from "./consents.ts"
+import { bytesLeaf, frameLeaves, leafNamed, notificationLeaves, responseLeaves, textLeaf, type Frame } from "./content.ts"
+import { Courier, type Line } from "./courier.ts"
+import { bundleOf } from "./evidence/export.ts"
+import type { Home } from "./home.ts"
+import { Inbox } from "./inbox.ts"
+import type { LogSource } from "../pki/log-source.ts"
+import { Outbox } from "./outbox.ts"
+import { Prekeeper } from "./prekeeper.ts"
+import { Receipts } from "./receipts.ts"
+import { checkContent } from "./templates.ts"
+import type { Transport } from "./transport.ts"
+import type { UnlockSecret } from "./vault/lock.ts"
+import { isSpoken, keyByPrefix, messageView, noticeViews, statusOf } from "./view.ts"
+
+export interface PocParts {
+  readonly home: Home
+  readonly transport: Transport
+  readonly url: string
+  readonly acquireLine: () => Line | undefined
+}
+
+export interface Contact {
+  readonly address: PocAddress
+  readonly organisation: string
+  /** Whether `state/role` means this PoC. */
+  readonly isDefault: boolean
+  readonly secretariat: boolean
+  /** Devices that a message sent now would be sealed to. */
+  readonly devices: number
+  readonly certificateUntil: string
+}
+
+export interface Identity {
+  readonly poc: PocAddress
+  readonly device: Id
+  readonly officer?: string
+  readonly relay: string
+  readonly realm: Realm
+  readonly log: { readonly size: number; readonly fingerprint: string }
+}
+
+export class Poc {
+  readonly #home: Home
+  readonly #outbox: Outbox
+  readonly #receipts: Receipts
+  readonly #consents: Consents
+  readonly #courier: Courier
+
+  constructor({ home, transport, url, acquireLine }: PocParts) {
+    this.#home = home
+    this.#outbox = new Outbox(home)
+    this.#receipts = new Receipts(home, this.#outbox)
+    this.#consents = new Consents(home, this.#outbox)
+    const inbox = new Inbox(home, this.#outbox, this.#receipts, this.#consents)
+    const prekeeper = new Prekeeper(home)
+    this.#courier = new Courier({ home, outbox: this.#outbox, inbox, prekeeper, transport, url, acquireLine })
+  }
+
+  /** Begins to talk to the relay, or waits for its turn while another process of this vault does. */
+  connect(): void {
+    this.#courier.start()
+  }
+
+  // --- who ---
+
+  whoami(): Identity {
+    const { identity, mirror, officer, realm } = this.#home
+    return {
+      poc: identity.poc,
+      device: hex(identity.device),
+      ...(officer && { officer: officer.title }),
+      relay: identity.relay,
+      realm,
+      log: { size: mirror.size, fingerprint: mirror.fingerprint() },
+    }
+  }
+
+  contacts(): Contact[] {
+    const { mirror, now } = this.#home
+    return mirror.state.pocs().map((poc) => ({
+      address: poc.address,
+      organisation: poc.organisation,
+      isDefault: poc.isDefault,
+      secretariat: poc.secretariat,
+      devices: mirror.state.usableDevices(poc.address, now).length,
+      certificateUntil: new Date(poc.notAfter * 1000).toISOString().slice(0, 10),
+    }))
+  }
+
+  /** Unlocks an officer's key until `close`. Throws `ERR_PASSPHRASE` or `ERR_NOT_FOUND`. */
+  unlockOfficer(secret: UnlockSecret, title?: string): Promise<void> {
+    return this.#home.unlockOfficer(secret, title).then(() => this.#courier.wake())
+  }
+
+  /** Mirrors the directory's log from a source of your own (a folder, a mirror) instead of from the relay. */
+  async syncLog(source?: LogSource): Promise<void> {
+    if (source) await this.#home.mirror.sync(source)
+    else await this.#courier.syncLog()
+  }
+
+  // --- messages ---
+
+  /** Throws `ERR_UNKNOWN_ADDRESS`, `ERR_CONTENT`, `ERR_TOO_LARGE` or `ERR_NO_RIGHT`; then nothing was written. */
+  send(input: SendInput): Message {
+    const { identity, machine, mirror } = this.#home
+    const template = input.template ?? "incident-notification"
+    const body = checkContent(template, input.content)
+    const to = unique(input.to.map((text) => mirror.state.resolve(text).address))
+    if (to.length === 0) throw new ValiseError("ERR_USAGE", "a message needs a recipient")
+    if (to.includes(identity.poc)) throw new ValiseError("ERR_USAGE", "a PoC does not write to itself")
+    const involved = input.involved
+      ? unique([identity.poc, ...input.involved.map((text) => mirror.state.resolve(text).address)])
+      : [identity.poc, ...to]
+    if (involved.some((poc) => poc !== identity.poc && !to.includes(poc)))
+      throw new ValiseError("ERR_USAGE", "only the sender and recipients can be involved")
+    const frame: Frame = { type: "notification", case: machine.random.bytes(16), to, involved }
+    const leaves = notificationLeaves(frame, {
+      tlp: input.tlp,
+      language: input.language ?? "en",
+      template,
+      subject: input.subject,
+      body,
+      ...(input.indicators && { indicators: input.indicators }),
+      ...(input.parts && { parts: input.parts }),
+    })
+    return this.#compose(frame, leaves, {
+      ...(input.lifetimeSeconds !== undefined && { lifetimeSeconds: input.lifetimeSeconds }),
+      strictForwardSecrecy: input.strictForwardSecrecy ?? input.tlp === "RED",
+    })
+  }
+
+  /** The message whose id begins so. Throws `ERR_NOT_FOUND` or `ERR_AMBIGUOUS`. */
+  message(prefix: string): Message {
+    const key = this.#home.vault.read((tx) =>
+      keyByPrefix([...tx.list("messages")].filter(([, row]) => isSpoken(row)).map(([key]) => key), prefix, "message"),
+    )
+    return new Message(this, key)
+  }
+
+  /** Received messages that a duty officer reads, oldest first. */
+  received(): MessageView[] {
+    return this.#views((row) => row.direction === "in" && isSpoken(row))
+  }
+
+  /** Messages sent, oldest first. */
+  sent(): MessageView[] {
+    return this.#views((row) => row.direction === "out" && isSpoken(row))
+  }
+
+  /** Everything of one case, oldest first. */
+  case(id: Id): MessageView[] {
+    return this.#views((row) => hex(row.case) === id && isSpoken(row))
+  }
+
+  /** What has arrived and, until `signal` aborts, what arrives: each message once per call. */
+  async *inbox(signal?: AbortSignal): AsyncGenerator<Message> {
+    const given = new Set<string>()
+    while (!signal?.aborted) {
+      for (const { id } of this.received()) {
+        if (given.has(id)) continue
+        given.add(id)
+        yield new Message(this, id)
+      }
+      await this.#change(signal)
+    }
+  }
+
+  // --- consents ---
+
+  consents(): ConsentView[] {
+    return this.#home.vault.read((tx) =>
+      [...tx.list("consents")]
+        .map(([, row]) => row)
+        .toSorted((a, b) => a.asked - b.asked)
+        .map((row) => consentView(tx, this.#home, row)),
+    )
+  }
+
+  consent(prefix: string): ConsentView {
+    return this.#home.vault.read((tx) => consentView(tx, this.#home, this.#consentRow(tx, prefix)))
+  }
+
+  /** Says yes: an involved PoC consents, the sender attests when everyone has consented. Throws `ERR_NO_RIGHT`. */
+  grant(prefix: string): ConsentView {
+    return this.#changeConsent(prefix, (tx, row) => this.#consents.grant(tx, row))
+  }
+
+  refuse(prefix: string, reason?: string): ConsentView {
+    return this.#changeConsent(prefix, (tx, row) => this.#consents.refuse(tx, row, reason))
+  }
+
+  /** Takes a consent or an attestation back; final for this request, and too late for what has been read already. */
+  withdraw(prefix: string): ConsentView {
+    return this.#changeConsent(prefix, (tx, row) => this.#consents.withdraw(tx, row))
+  }
+
+  /** Forwards what was agreed. Throws `ERR_NO_CONSENT`: refused here, before anything leaves. */
+  forward(prefix: string): Message {
+    const key = this.#home.vault.transaction((tx) => this.#consents.forward(tx, this.#consentRow(tx, prefix)))
+    this.#courier.wake()
+    return new Message(this, key)
+  }
+
+  // --- evidence, notices, life ---
+
+  /** One file that proves to others what it can, and says what it cannot (docs/evidence.md). @param prefix of a case or message id */
+  exportEvidence(prefix: string): Uint8Array {
+    const { vault } = this.#home
+    const caseId = vault.read((tx) => {
+      const rows = [...tx.list("messages")]
+      const keys = new Set(rows.map(([, row]) => hex(row.case)))
+      try {
+        return keyByPrefix(keys, prefix, "case")
+      } catch (error) {
+        const message = rows.find(([key]) => key.startsWith(prefix.toLowerCase()))
+        if (!message) throw error
+        return hex(message[1].case)
+      }
+    })
+    const bundle = vault.read((tx) => bundleOf(tx, this.#home, caseId))
+    vault.transaction((tx) => tx.appendJournal({ event: "exported", details: { case: caseId } }))
+    return bundle
+  }
+
+  notices(): Notice[] {
+    return this.#home.vault.read((tx) => noticeViews(tx))
+  }
+
+  get status(): LinkStatus {
+    return this.#courier.status
+  }
+
+  on(listener: (event: PocEvent) => void): () => void {
+    return this.#home.on(listener)
+  }
+
+  /** Resolves with the first value that is not `undefined`. Rejects with `ERR_ABORTED` when the signal aborts. */
+  async until<T>(look: () => T | undefined, signal?: AbortSignal): Promise<T> {
+    for (;;) {
+      const found = look()
+      if (found !== undefined) return found
+      await this.#change(signal)
+      if (signal?.aborted) throw new ValiseError("ERR_ABORTED", "the wait was given up", { cause: signal.reason })
+    }
+  }
+
+  /** Resolves when nothing is left to send. */
+  async drain(signal?: AbortSignal): Promise<void> {
+    await this.until(() => (this.#courier.busy ? undefined : true), signal)
+  }
+
+  /** Ends the connection and forgets the keys. What is not through stays in the outbox. */
+  async close(): Promise<void> {
+    await this.#courier.stop()
+    this.#home.close()
+    await this.#home.vault.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  // --- for Message ---
+
+  view(key: string): MessageView {
+    return this.#read(key, (tx, row) => messageView(tx, this.#home, key, row))
+  }
+
+  statusOf(key: string): RecipientStatus[] {
+    return this.#read(key, (tx, row) => statusOf(tx, this.#home, key, row))
+  }
+
+  /** The exact bytes of one part; of a forward, a part that was shared. Throws `ERR_NOT_FOUND`. */
+  part(key: string, name: string): Uint8Array {
+    return this.#read(key, (_, row) => {
+      const statement = row.type === "forward" ? leafNamed(row.leaves, "statement") : undefined
+      const leaves = statement ? decodeForward(statement).leaves : row.leaves
+      const found = leaves.find((leaf) => leaf.name === name)
+      if (!found)
+        throw new ValiseError("ERR_NOT_FOUND", `the message has no part named ${name}`, {
+          hint: `its parts: ${leaves.map((leaf) => leaf.name).join(", ")}`,
+        })
+      return found.value
+    })
+  }
+
+  acknowledge(key: string): void {
+    this.#home.vault.transaction((tx) => this.#receipts.acknowledge(tx, key, this.#row(tx, key)))
+    this.#courier.wake()
+  }
+
+  /** To everyone involved. */
+  respond(key: string, response: RespondInput): Message {
+    return this.#answer(key, "response", (frame) => responseLeaves(frame, response))
+  }
+
+  reply(key: string, reply: ReplyInput): Message {
+    return this.#answer(key, "reply", (frame, row) => [
+      ...frameLeaves(frame),
+      textLeaf("tlp", tlpOf(row)),
+      bytesLeaf("body", new TextEncoder().encode(JSON.stringify({ text: reply.text }))),
+      ...(reply.indicators ? [bytesLeaf("indicators", reply.indicators)] : []),
+    ])
+  }
+
+  requestConsent(key: string, asked: { with: string; leaves: readonly string[]; purpose: string }): string {
+    const third = this.#home.mirror.state.resolve(asked.with).address
+    const requestId = this.#home.vault.transaction((tx) =>
+      this.#consents.request(tx, this.#row(tx, key), { ...asked, with: third }),
+    )
+    this.#courier.wake()
+    return requestId
+  }
+
+  #answer(key: string, type: MessageType, leavesOf: (frame: Frame, row: MessageRecord) => readonly Leafs[]): Message {
+    const row = this.#read(key, (_, found) => found)
+    const about = row.sealed
+    if (!about) throw new ValiseError("ERR_USAGE", "the message has not been sealed yet; answer it once it has left")
+    const { identity } = this.#home
+    const involved = leafNamed(row.leaves, "involved")
+    const participants = involved ? decodeInvolved(involved) : [row.from]
+    const others = unique([...participants, row.from]).filter((poc) => poc !== identity.poc)
+    const frame: Frame = {
+      type,
+      case: row.case,
+      to: others,
+      involved: unique([identity.poc, ...others]),
+      inReplyTo: { message: row.id, content: about.contentHash },
+    }
+    return this.#compose(frame, leavesOf(frame, row), {})
+  }
+
+  #compose(
+    frame: Frame,
+    leaves: readonly Leafs[],
+    options: { lifetimeSeconds?: number; strictForwardSecrecy?: boolean },
+  ): Message {
+    const id = this.#home.vault.transaction((tx) =>
+      this.#outbox.compose(tx, {
+        type: frame.type,
+        case: frame.case,
+        to: frame.to,
+        leaves,
+        release: "release",
+        copyToOwnDevices: true,
+        ...options,
+      }),
+    )
+    this.#courier.wake()
+    return new Message(this, hex(id))
+  }
+
+  #changeConsent(prefix: string, change: (tx: Tx, row: ConsentRecord) => void): ConsentView {
+    const key = this.#home.vault.transaction((tx) => {
+      const row = this.#consentRow(tx, prefix)
+      change(tx, row)
+      return hex(row.requestId)
+    })
+    this.#courier.wake()
+    return this.consent(key)
+  }
+
+  #consentRow(tx: Reader, prefix: string): ConsentRecord {
+    const rows = new Map(tx.list("consents"))
+    return rows.get(keyByPrefix(rows.keys(), prefix, "consent request"))!
+  }
+
+  #views(wanted: (row: MessageRecord) => boolean): MessageView[] {
+    return this.#home.vault.read((tx) =>
+      [...tx.list("messages")]
+        .filter(([, row]) => wanted(row))
+        .toSorted(([, a], [, b]) => a.order - b.order)
+        .map(([key, row]) => messageView(tx, this.#home, key, row)),
+    )
+  }
+
+  #read<T>(key: string, body: (tx: Reader, row: MessageRecord) => T): T {
+    return this.#home.vault.read((tx) => body(tx, this.#row(tx, key)))
+  }
+
+  #row(tx: Reader, key: string): MessageRecord {
+    const row = tx.get("messages", key)
+    if (!row) throw new ValiseError("ERR_NOT_FOUND", "no message with this id")
+    return row
+  }
+
+  /** Resolves at the next change of the vault, of the connection, or when the signal aborts. */
+  #change(signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      if (signal?.aborted) return resolve()
+      const done = (): void => {
+        offVault()
+        offEvents()
+        signal?.removeEventListener("abort", done)
+        resolve()
+      }
+      const offVault = this.#home.vault.onChange(done)
+      const offEvents = this.#home.on(done)
+      signal?.addEventListener("abort", done, { once: true })
+    })
+  }
+}
+
+/** One message, sent or received. */
+export class Message {
+  readonly id: Id
+  readonly #poc: Poc
+
+  constructor(poc: Poc, id: Id) {
+    this.#poc = poc
+    this.id = id
+  }
+
+  get view(): MessageView {
+    return this.#poc.view(this.id)
+  }
+
+  status(): RecipientStatus[] {
+    return this.#poc.statusOf(this.id)
+  }
+
+  part(name: string): Uint8Array {
+    return this.#poc.part(this.id, name)
+  }
+
+  /** Resolves when the relay's signed receipt for every device is here. */
+  accepted(signal?: AbortSignal): Promise<RecipientStatus[]> {
+    return this.#poc.until(() => {
+      const all = this.status()
+      return all.every((row) => row.devices.length > 0 && row.devices.every((device) => !device.prekey || device.accepted)) &&
+        all.every((row) => row.devices.some((device) => device.accepted))
+        ? all
+        : undefined
+    }, signal)
+  }
+
+  /** Resolves when a device of this recipient has signed that it opened it. */
+  delivered(poc: string, signal?: AbortSignal): Promise<RecipientStatus> {
+    return this.#recipient(poc, (row) => row.devices.some((device) => device.delivered), signal)
+  }
+
+  /** Resolves when an officer of this recipient has signed for it. */
+  acknowledged(poc: string, signal?: AbortSignal): Promise<RecipientStatus> {
+    return this.#recipient(poc, (row) => row.acknowledged !== undefined, signal)
+  }
+
+  responded(poc: string, signal?: AbortSignal): Promise<RecipientStatus> {
+    return this.#recipient(poc, (row) => row.response !== undefined, signal)
+  }
+
+  /** A signed receipt; does not indicate concurrence. Throws `ERR_NO_RIGHT` without an unlocked officer. */
+  acknowledge(): void {
+    this.#poc.acknowledge(this.id)
+  }
+
+  respond(response: RespondInput): Message {
+    return this.#poc.respond(this.id, response)
+  }
+
+  reply(reply: ReplyInput): Message {
+    return this.#poc.reply(this.id, reply)
+  }
+
+  /** Asks everyone involved whether these parts may go to that PoC. */
+  requestConsent(asked: { with: string; leaves: readonly string[]; purpose: string }): ConsentHandle {
+    return new ConsentHandle(this.#poc, this.#poc.requestConsent(this.id, asked))
+  }
+
+  /** Throws `ERR_NO_CONSENT`: refused here, before anything leaves. */
+  forward(consent: ConsentView): Message {
+    return this.#poc.forward(consent.requestId)
+  }
+
+  #recipient(poc: string, ready: (row: RecipientStatus) => boolean, signal?: AbortSignal): Promise<RecipientStatus> {
+    return this.#poc.until(() => this.status().find((row) => matches(row.poc, poc) && ready(row)), signal)
+  }
+}
+
+export class ConsentHandle {
+  readonly requestId: Id
+  readonly #poc: Poc
+
+  constructor(poc: Poc, requestId: Id) {
+    this.#poc = poc
+    this.requestId = requestId
+  }
+
+  get view(): ConsentView {
+    return this.#poc.consent(this.requestId)
+  }
+
+  /** Resolves when everyone has consented and the sender has attested. Rejects with `ERR_NO_CONSENT` on a refusal or withdrawal. */
+  granted(signal?: AbortSignal): Promise<ConsentView> {
+    return this.#poc.until(() => {
+      const view = this.view
+      if (view.state === "refused" || view.state === "withdrawn" || view.state === "expired")
+        throw new ValiseError("ERR_NO_CONSENT", `the request was ${view.state}`)
+      return view.state === "granted" ? view : undefined
+    }, signal)
+  }
+}
+
+type Leafs = ReturnType<typeof textLeaf>
+
+function tlpOf(row: MessageRecord): string {
+  const value = leafNamed(row.leaves, "tlp")
+  return value ? new TextDecoder().decode(value) : "RED"
+}
+
+/** `sg/technical` means every PoC of that State and role here. */
+const matches = (address: PocAddress, text: string): boolean => address === text || address.startsWith(`${text}/`)
+const unique = <T>(items: readonly T[]): T[] => [...new Set(items)]

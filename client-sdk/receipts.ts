@@ -1,0 +1,126 @@
+/** Receipts as they arrive and as officers give them (SPEC §7). A receipt that does not verify changes nothing. */
+import type { PocAddress } from "../protocol/address.ts"
+import { equal, hex } from "../protocol/bytes.ts"
+import { decodeCbor, encodeCbor } from "../protocol/cbor.ts"
+import { ValiseError } from "../protocol/errors.ts"
+import type { OpenedMessage } from "../protocol/open.ts"
+import {
+  clause,
+  isAcknowledgementOf,
+  isDeliveryOf,
+  readDeviceReceipt,
+  readOfficerReceipt,
+  signOfficerReceipt,
+} from "../protocol/receipts.ts"
+import { signedShape, type Signed } from "../protocol/statement.ts"
+import type { Notice, PocEvent } from "./api.ts"
+import type { MessageRecord, ReceiptRecord, Tx } from "./collections.ts"
+import { bytesLeaf, frameLeaves, leafNamed } from "./content.ts"
+import type { Home } from "./home.ts"
+import type { Outbox } from "./outbox.ts"
+
+export class Receipts {
+  readonly #home: Home
+  readonly #outbox: Outbox
+
+  constructor(home: Home, outbox: Outbox) {
+    this.#home = home
+    this.#outbox = outbox
+  }
+
+  /** A receipt that came as a sealed message; in the transaction that archives it. */
+  receive(tx: Tx, type: ReceiptRecord["kind"], opened: OpenedMessage, notices: Notice[]): PocEvent[] {
+    const { poc } = opened.header.sender
+    try {
+      const leaf = leafNamed(opened.leaves, "receipt")
+      if (!leaf) throw new ValiseError("ERR_CONTENT", "a receipt without its leaf")
+      const signed = decodeCbor(signedShape, leaf)
+      return type === "device-receipt" ? [this.#delivered(tx, opened, signed)] : [this.#acknowledged(tx, poc, signed)]
+    } catch (error) {
+      const reason = error instanceof ValiseError ? error.code : "ERR_INTERNAL"
+      tx.appendJournal({ event: "receipt-refused", details: { poc, reason } })
+      notices.push(this.#home.notice(tx, "not-opened", `${poc} sent a receipt that does not verify; it counts for nothing`))
+      return []
+    }
+  }
+
+  /** The officer now unlocked says that he or she has seen it. Throws `ERR_NO_RIGHT`. Giving it again changes nothing. */
+  acknowledge(tx: Tx, key: string, record: MessageRecord): void {
+    if (record.direction !== "in" || !record.sealed)
+      throw new ValiseError("ERR_USAGE", "only a received message can be acknowledged")
+    if (record.acknowledgedAt !== undefined) return
+    const { identity, now, realm } = this.#home
+    const officer = this.#home.officerWith("acknowledge")
+    const signed = signOfficerReceipt(officer.key, realm, {
+      v: 1,
+      poc: identity.poc,
+      officer: officer.id,
+      messageId: record.id,
+      header: record.sealed.headerHash,
+      content: record.sealed.contentHash,
+      time: now,
+      clause,
+    })
+    tx.put("messages", key, { ...record, acknowledgedAt: now })
+    this.#store(tx, { message: record.id, kind: "officer-receipt", poc: identity.poc, signer: officer.id, signed, at: now, own: true })
+    this.#outbox.compose(tx, {
+      type: "officer-receipt",
+      case: record.case,
+      to: [record.from],
+      leaves: [
+        ...frameLeaves({ type: "officer-receipt", case: record.case, to: [record.from] }),
+        bytesLeaf("receipt", encodeCbor(signed)),
+      ],
+      copyToOwnDevices: false,
+    })
+    tx.appendJournal({ event: "acknowledged", details: { message: key } })
+  }
+
+  #delivered(tx: Tx, opened: OpenedMessage, signed: Signed): PocEvent {
+    const { device, poc } = opened.header.sender
+    const listed = this.#home.mirror.state.device(device)
+    if (!listed) throw untrusted()
+    const receipt = readDeviceReceipt(listed.key, this.#home.realm, signed)
+    const own = this.#own(tx, hex(receipt.messageId))
+    const target = own.devices?.find((row) => equal(row.device, device))
+    if (!target?.digest || !own.sealed || receipt.poc !== poc) throw untrusted()
+    const sent = { messageId: own.id, headerHash: own.sealed.headerHash, contentHash: own.sealed.contentHash, device, digest: target.digest }
+    if (!isDeliveryOf(receipt, sent)) throw untrusted()
+    this.#store(tx, { message: own.id, kind: "device-receipt", poc, signer: device, signed, at: receipt.time, own: false })
+    tx.appendJournal({ event: "delivered", details: { message: hex(own.id), device: hex(device) } })
+    return { kind: "delivered", message: hex(own.id), poc, device: hex(device) }
+  }
+
+  #acknowledged(tx: Tx, poc: PocAddress, signed: Signed): PocEvent {
+    const manifest = this.#home.mirror.state.poc(poc)?.manifest
+    for (const officer of manifest?.officers ?? []) {
+      if (!officer.rights.includes("acknowledge")) continue
+      let receipt
+      try {
+        receipt = readOfficerReceipt(officer.key, this.#home.realm, signed)
+      } catch {
+        continue
+      }
+      const own = this.#own(tx, hex(receipt.messageId))
+      if (!own.sealed || !own.to.includes(poc)) throw untrusted()
+      const sent = { messageId: own.id, headerHash: own.sealed.headerHash, contentHash: own.sealed.contentHash }
+      if (!isAcknowledgementOf(receipt, poc, sent)) throw untrusted()
+      this.#store(tx, { message: own.id, kind: "officer-receipt", poc, signer: officer.officer, signed, at: receipt.time, own: false })
+      tx.appendJournal({ event: "acknowledgement", details: { message: hex(own.id), poc } })
+      return { kind: "acknowledged", message: hex(own.id), poc, officer: officer.title }
+    }
+    throw untrusted()
+  }
+
+  #own(tx: Tx, key: string): MessageRecord {
+    const own = tx.get("messages", key)
+    if (own?.direction !== "out") throw untrusted()
+    return own
+  }
+
+  #store(tx: Tx, row: ReceiptRecord): void {
+    tx.put("receipts", `${hex(row.message)}:${row.kind}:${row.poc}:${hex(row.signer)}`, row)
+  }
+}
+
+const untrusted = (): ValiseError => new ValiseError("ERR_UNTRUSTED", "a receipt for something else")

@@ -1,0 +1,48 @@
+/** WebSocket transport of Node, and the only file of the SDK that imports `ws`. */
+import { WebSocket } from "ws"
+import { ValiseError } from "../protocol/errors.ts"
+import { subprotocol } from "../protocol/frames.ts"
+import { chosen } from "../protocol/limits.ts"
+import type { Channel, Transport } from "./transport.ts"
+
+export const wsTransport: Transport = {
+  connect(url, events, signal) {
+    return new Promise<Channel>((resolve, reject) => {
+      const socket = new WebSocket(url, subprotocol, {
+        perMessageDeflate: false,
+        maxPayload: chosen.frameBytesMax,
+        handshakeTimeout: chosen.strangerSecondsMax * 1000,
+        followRedirects: false,
+      })
+      const abort = (): void => socket.terminate()
+      signal.addEventListener("abort", abort, { once: true })
+      socket.binaryType = "nodebuffer"
+      socket.on("open", () => resolve(channelOf(socket)))
+      socket.on("message", (data, isBinary) => {
+        if (isBinary && Buffer.isBuffer(data)) events.message(new Uint8Array(data.buffer, data.byteOffset, data.length))
+        else socket.close(1003)
+      })
+      socket.on("error", (cause) => reject(offline(cause)))
+      socket.on("close", (code) => {
+        signal.removeEventListener("abort", abort)
+        reject(offline(undefined))
+        events.end(code)
+      })
+    })
+  },
+}
+
+function channelOf(socket: WebSocket): Channel {
+  return {
+    send: (bytes) => {
+      if (socket.readyState === WebSocket.OPEN) socket.send(bytes, { binary: true })
+    },
+    close: () => socket.close(1000),
+  }
+}
+
+const offline = (cause: unknown): ValiseError =>
+  new ValiseError("ERR_OFFLINE", "the relay cannot be reached", {
+    cause,
+    hint: "messages stay in the outbox and go out when the relay is there again",
+  })

@@ -1,0 +1,274 @@
+/**
+ * The vault: everything that one device of a PoC keeps, encrypted and tamper-evident, behind a storage
+ * (docs/parts/vault.md; SPEC "Vault"). Several processes may hold the same vault open (docs/parts/vault-sharing.md).
+ */
+import type { Incarnation } from "../../protocol/address.ts"
+import { ValiseError } from "../../protocol/errors.ts"
+import { wipe } from "../../protocol/primitives.ts"
+import { seconds, type Machine } from "../../system/machine.ts"
+import { checkFingerprint, emptyFingerprint, readHead, toggled, writeHead, type Head } from "./head.ts"
+import { dataKeyContext, decodeHeader, encodeHeader } from "./header.ts"
+import { emptyJournal, type JournalCheck } from "./journal.ts"
+import { lock, unlock, type UnlockSecret } from "./lock.ts"
+import { RecordCipher, tampered } from "./record-cipher.ts"
+import type { CollectionTable, ReadTx, VaultAbout, VaultSchema, VaultTx } from "./schema.ts"
+import type { VaultStorage } from "./storage.ts"
+import { ownPrefix, Reader, Writer } from "./transaction.ts"
+
+export type * from "./schema.ts"
+
+/** What the vault needs of the machine. */
+export type VaultMachine = Pick<Machine, "clock" | "random">
+
+/** How soon commits of other processes are noticed: a person who waits for the other window does not notice it. */
+const foreignPollMs = 200
+
+export class Vault<C extends CollectionTable, E extends string> {
+  readonly about: VaultAbout
+  readonly #storage: VaultStorage
+  readonly #cipher: RecordCipher
+  readonly #schema: VaultSchema<C, E>
+  readonly #machine: VaultMachine
+  readonly #listeners = new Set<() => void>()
+  #cancelPoll: (() => void) | undefined
+  #foreignVersion: number
+  #transactionsSeen: number
+
+  /** Makes a vault in an empty storage. Throws `ERR_USAGE` if the storage holds one. The vault closes the storage. */
+  static async create<C extends CollectionTable, E extends string>(
+    storage: VaultStorage,
+    secret: UnlockSecret,
+    machine: VaultMachine,
+    schema: VaultSchema<C, E>,
+    about: VaultAbout,
+  ): Promise<Vault<C, E>> {
+    const dataKey = machine.random.bytes(32)
+    const header = encodeHeader(await lock(secret, dataKeyContext, dataKey, machine.random))
+    const cipher = new RecordCipher(dataKey, machine.random)
+    wipe(dataKey)
+    const head = { v: 1, about, transactions: 0, fingerprint: emptyFingerprint, journal: emptyJournal } as const
+    storage.transaction((rows) => {
+      refuseVault(rows.meta("header"))
+      rows.setMeta("header", header)
+      const writer = new Writer(rows, cipher, schema, head, seconds(machine.clock))
+      writer.appendOwn("vault.created", {})
+      writer.startIncarnation(machine.random.bytes(16) as Incarnation)
+      writer.finish()
+    })
+    return new Vault(storage, cipher, machine, schema, head)
+  }
+
+  /**
+   * Checks that all records are there, each in its newest version, then starts a new incarnation if this is a restored
+   * backup. Throws `ERR_PASSPHRASE`, `ERR_VAULT_TAMPERED`, or `ERR_VAULT` (no vault, another format); the storage stays
+   * open then. A damaged value shows when it is read, as `ERR_VAULT_TAMPERED`; `verify` reads them all.
+   */
+  static async open<C extends CollectionTable, E extends string>(
+    storage: VaultStorage,
+    secret: UnlockSecret,
+    machine: VaultMachine,
+    schema: VaultSchema<C, E>,
+  ): Promise<Vault<C, E>> {
+    const header = storage.read((rows) => rows.meta("header"))
+    if (!header) throw new ValiseError("ERR_VAULT", "there is no vault here")
+    const dataKey = await unlock(secret, dataKeyContext, decodeHeader(header))
+    const cipher = new RecordCipher(dataKey, machine.random)
+    wipe(dataKey)
+    const head = storage.read((rows) => {
+      const head = readHead(rows, cipher)
+      checkFingerprint(rows, cipher, head) // defence: 24 every-record
+      return head
+    })
+    const vault = new Vault(storage, cipher, machine, schema, head)
+    if (!head.incarnation) vault.#startIncarnation("restored") // defence: 24 new-incarnation
+    return vault
+  }
+
+  private constructor(
+    storage: VaultStorage,
+    cipher: RecordCipher,
+    machine: VaultMachine,
+    schema: VaultSchema<C, E>,
+    head: Head,
+  ) {
+    for (const name of [...Object.keys(schema.collections), ...schema.events])
+      if (name.startsWith(ownPrefix)) throw new ValiseError("ERR_USAGE", `${name} is one of the vault's own names`)
+    this.about = head.about
+    this.#storage = storage
+    this.#cipher = cipher
+    this.#machine = machine
+    this.#schema = schema
+    this.#foreignVersion = storage.foreignVersion()
+    this.#transactionsSeen = head.transactions
+  }
+
+  /** Of this vault's volatile part. Inside a transaction use the transaction's. */
+  get incarnation(): Incarnation {
+    return this.read((tx) => tx.incarnation)
+  }
+
+  /**
+   * Runs `body`, synchronously, and makes its changes durable, all of them or none: when this returns they survive power
+   * loss. What `body` throws undoes everything. Throws `ERR_DISK` (nothing changed), `ERR_TIMEOUT` (another process holds
+   * the vault too long), `ERR_USAGE` (called inside another transaction, or with an async body).
+   */
+  transaction<T>(body: (tx: VaultTx<C, E>) => T): T {
+    return this.#write(body)
+  }
+
+  /** Runs `body`, synchronously, on one moment of the vault. */
+  read<T>(body: (tx: ReadTx<C, E>) => T): T {
+    return this.#read(body)
+  }
+
+  /**
+   * Calls after each transaction that changed something, of this process at once, of others within 200 ms; never inside
+   * a transaction. One call may stand for several. The result ends it.
+   */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    this.#poll()
+    return () => {
+      this.#listeners.delete(listener)
+      if (this.#listeners.size === 0) this.#stopPoll()
+    }
+  }
+
+  /** For the roll-back alarm: this vault went back in time. Prekey secrets, replay store and counters are erased. */
+  startNewIncarnation(): Incarnation {
+    return this.#startIncarnation("rolled back")
+  }
+
+  /**
+   * Copies the vault without its volatile part into an empty storage, in one transaction of it. The copy opens with the
+   * same secret and starts a new incarnation then. Throws `ERR_USAGE` if the target holds a vault, `ERR_VAULT_TAMPERED`
+   * if this vault is damaged.
+   */
+  backup(target: VaultStorage): void {
+    this.#write((tx) => tx.appendOwn("vault.backup", {}))
+    this.verify()
+    this.#storage.read((from) =>
+      target.transaction((to) => {
+        refuseVault(to.meta("header"))
+        to.setMeta("header", from.meta("header")!)
+        const head = readHead(from, this.#cipher)
+        let fingerprint = emptyFingerprint
+        for (const entry of from.entries()) {
+          if (entry.volatile) continue // defence: 24 backup-without-secrets
+          to.put(from.record(entry.collection, entry.id)!)
+          fingerprint = toggled(fingerprint, this.#cipher, entry)
+        }
+        writeHead(to, this.#cipher, { ...head, fingerprint, incarnation: undefined }) // defence: 24 backup-without-incarnation => writeHead(to, this.#cipher, { ...head, fingerprint })
+      }),
+    )
+  }
+
+  /** Opens and checks everything. Throws `ERR_VAULT_TAMPERED`, or `ERR_VAULT` for a record of another version. */
+  verify(): void {
+    this.#storage.read((rows) => checkFingerprint(rows, this.#cipher, readHead(rows, this.#cipher)))
+    this.#read((tx) => tx.checkRecords())
+    if (!this.verifyJournal().ok) throw tampered("the journal was altered")
+  }
+
+  /** Walks the journal's chain from its beginning to the head. */
+  verifyJournal(): JournalCheck {
+    return this.#read((tx) => tx.checkJournal())
+  }
+
+  /**
+   * Removes from the storage's files what erased records left there; to be called after prekeys were erased. `false` if a
+   * reader in another process held some of it back: call again later. docs/parts/vault.md says what a disk may still keep.
+   */
+  scrub(): boolean {
+    return this.#storage.scrub()
+  }
+
+  /** Forgets the keys and closes the storage. */
+  async close(): Promise<void> {
+    this.#stopPoll()
+    this.#listeners.clear()
+    this.#cipher.erase()
+    this.#storage.close()
+  }
+
+  #startIncarnation(reason: "restored" | "rolled back"): Incarnation {
+    const incarnation = this.#write((tx) => {
+      // Two processes may open a restored backup at once: one of them starts the incarnation, for both.
+      if (reason === "restored" && tx.hasIncarnation) return tx.incarnation
+      const next = this.#machine.random.bytes(16) as Incarnation
+      tx.startIncarnation(next)
+      tx.appendOwn("vault.incarnation", { reason, incarnation: next })
+      return next
+    })
+    this.scrub()
+    return incarnation
+  }
+
+  #read<T>(body: (tx: Reader<C, E>) => T): T {
+    return this.#storage.read((rows) => {
+      const tx = new Reader(rows, this.#cipher, this.#schema, readHead(rows, this.#cipher))
+      try {
+        return synchronous(body(tx))
+      } finally {
+        tx.end()
+      }
+    })
+  }
+
+  #write<T>(body: (tx: Writer<C, E>) => T): T {
+    let transactions = this.#transactionsSeen
+    const result = this.#storage.transaction((rows) => {
+      const head = readHead(rows, this.#cipher)
+      if (head.transactions < this.#transactionsSeen) throw tampered("the vault went back in time while it was open")
+      const tx = new Writer(rows, this.#cipher, this.#schema, head, seconds(this.#machine.clock))
+      try {
+        const result = synchronous(body(tx))
+        transactions = tx.finish()
+        return result
+      } finally {
+        tx.end()
+      }
+    })
+    if (transactions > this.#transactionsSeen) this.#notify()
+    this.#transactionsSeen = transactions
+    return result
+  }
+
+  #notify(): void {
+    for (const listener of this.#listeners) queueMicrotask(() => this.#listeners.has(listener) && listener())
+  }
+
+  #poll(): void {
+    this.#cancelPoll ??= this.#machine.clock.after(foreignPollMs, () => {
+      this.#cancelPoll = undefined
+      if (this.#othersCommitted()) this.#notify()
+      this.#poll()
+    })
+  }
+
+  /** A storage that fails counts as changed: whoever looks meets the error. */
+  #othersCommitted(): boolean {
+    const before = this.#foreignVersion
+    try {
+      this.#foreignVersion = this.#storage.foreignVersion()
+    } catch {
+      return true
+    }
+    return this.#foreignVersion !== before
+  }
+
+  #stopPoll(): void {
+    this.#cancelPoll?.()
+    this.#cancelPoll = undefined
+  }
+}
+
+function refuseVault(header: Uint8Array | undefined): void {
+  if (header) throw new ValiseError("ERR_USAGE", "there is a vault here already")
+}
+
+function synchronous<T>(result: T): T {
+  if (!(result instanceof Promise)) return result
+  result.catch(() => undefined)
+  throw new ValiseError("ERR_USAGE", "the body of a transaction must not be async")
+}

@@ -1,0 +1,22 @@
+/** The only file that imports @noble/curves: which Ed25519 keys may be listed at all (SPEC, "Keys that are refused"). */
+import { ed25519 } from "@noble/curves/ed25519.js"
+
+/**
+ * Whether this is the canonical encoding of a point of prime order. Keys with a small-order part let one signature stand
+ * for several messages or keys, and verifiers disagree on them; so they are refused where a key is listed or certified.
+ */
+export function isSafeSigningKey(key: Uint8Array): boolean {
+  const point = decoded(key)
+  if (!point) return false
+  if (point.is0()) return false // defence: 17 identity-key
+  return point.isTorsionFree() // defence: 17 mixed-order-key => return true
+}
+
+/** RFC 8032 §5.1.3: refuses y ≥ p and a negative zero, which libsodium's verification does not all refuse. */
+function decoded(key: Uint8Array): InstanceType<typeof ed25519.Point> | undefined {
+  try {
+    return ed25519.Point.fromBytes(key)
+  } catch {
+    return undefined
+  }
+}

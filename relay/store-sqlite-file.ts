@@ -1,0 +1,254 @@
+/**
+ * The store's folder: who may open it, what lies in it, and how damage is noticed.
+ *
+ * Tables carry no constraints on purpose: SQLite's structural check would count a flipped bit in one record as damage
+ * to the whole file, where a checksum per record confines it to that record.
+ */
+import { hash } from "node:crypto"
+import { chmodSync, closeSync, existsSync, fsyncSync, mkdirSync, openSync } from "node:fs"
+import { dirname, join, resolve } from "node:path"
+import { DatabaseSync } from "node:sqlite"
+import { crc32 } from "node:zlib"
+import { u64be, utf8 } from "../protocol/bytes.ts"
+import { ValiseError } from "../protocol/errors.ts"
+import type { StoreTrouble } from "./store-sqlite-messages.ts"
+
+export const mailboxBytes = 16
+export const blindBytes = 32
+export const deviceBytes = 32
+
+export const storePath = (folder: string): string => join(folder, "mailboxes.sqlite")
+export const walPath = (folder: string): string => `${storePath(folder)}-wal`
+const lockPath = (folder: string): string => join(folder, "mailboxes.lock")
+
+/** "vals"; and the version that this code reads and writes. */
+const applicationId = 0x76616c73
+const schemaVersion = 1
+
+const schema = `
+  CREATE TABLE envelope (
+    id INTEGER PRIMARY KEY, mailbox BLOB, sequence INTEGER, minute INTEGER, blind BLOB, bytes BLOB, checksum INTEGER);
+  CREATE INDEX envelope_by_sequence ON envelope (mailbox, sequence);
+  CREATE INDEX envelope_by_blind ON envelope (mailbox, blind);
+  CREATE INDEX envelope_by_minute ON envelope (minute);
+  CREATE TABLE counter (mailbox BLOB PRIMARY KEY, next INTEGER, checksum INTEGER);
+  CREATE TABLE one_time_prekey (id INTEGER PRIMARY KEY, device BLOB, statement BLOB, digest BLOB);
+  CREATE INDEX one_time_prekey_by_device ON one_time_prekey (device);
+  CREATE TABLE rotating_prekey (device BLOB PRIMARY KEY, statement BLOB, digest BLOB);
+  CREATE TABLE taken_prekey (digest BLOB PRIMARY KEY, day INTEGER);
+  PRAGMA application_id = ${applicationId};
+  PRAGMA user_version = ${schemaVersion};
+`
+
+export interface StoreFile {
+  readonly folder: string
+  readonly db: DatabaseSync
+  /** Why nothing can be accepted though everything readable can be read; undefined in a healthy store. */
+  readonly trouble: StoreTrouble | undefined
+  close(): void
+}
+
+/**
+ * Opens for writing, creating what is missing. Throws `ERR_STORE_UNAVAILABLE` if another process has it open or it is
+ * not a store of ours, `ERR_VERSION` if a newer program wrote it.
+ */
+export function openForWriting(folder: string): StoreFile {
+  const changedFolders = makePrivateFolder(folder)
+  const lock = takeLock(folder)
+  let db: DatabaseSync | undefined
+  try {
+    makePrivateFile(storePath(folder))
+    changedFolders.forEach(syncFolder)
+    // Somebody who inspects may be in the way of the first checkpoint, which must not be skipped.
+    db = new DatabaseSync(storePath(folder), { timeout: 30_000 })
+    db.exec("PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON")
+    if (!isUnused(db)) refuseForeign(db)
+    db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0")
+    if (isUnused(db)) db.exec(`BEGIN IMMEDIATE; ${schema} COMMIT`)
+    const trouble = settle(db)
+    // From here on nobody else writes; a reader is waited for so long and no longer.
+    db.exec("PRAGMA busy_timeout = 50")
+    return { folder, db, trouble, close: () => closeBoth(db!, lock) }
+  } catch (error) {
+    closeBoth(db, lock)
+    throw error instanceof ValiseError ? error : errorOf(troubleOf(error))
+  }
+}
+
+/** Opens for reading beside a writer, in this process or another, or when there is none. Same errors. */
+export function openForReading(folder: string): DatabaseSync {
+  const path = storePath(folder)
+  if (!existsSync(path)) throw new ValiseError("ERR_NOT_FOUND", "there is no mailbox store in this folder")
+  let db: DatabaseSync | undefined
+  try {
+    db = new DatabaseSync(path, { readOnly: true, timeout: 5000 })
+    db.exec("PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON")
+    refuseForeign(db)
+    return db
+  } catch (error) {
+    db?.close()
+    throw error instanceof ValiseError ? error : errorOf(troubleOf(error))
+  }
+}
+
+/** False if a reader was in the way; then part of the work is done, and no harm. Throws if the disk failed. */
+export function checkpoint(db: DatabaseSync, mode: "RESTART" | "TRUNCATE"): boolean {
+  return db.prepare(`PRAGMA wal_checkpoint(${mode})`).get()?.busy === 0
+}
+
+/** The frames of the write-ahead log that count; what lies behind them in the file does not. */
+export function walFrames(db: DatabaseSync): number {
+  return Math.max(0, Number(db.prepare("PRAGMA wal_checkpoint(NOOP)").get()?.log))
+}
+
+/** The log's length up to and with this many frames (SQLite file format, "The Write-Ahead Log"). */
+export const walBytes = (frames: number): number => (frames === 0 ? 0 : 32 + frames * (24 + 4096))
+
+export function isStructureSound(db: DatabaseSync): boolean {
+  return checkAnswersOk(db, "PRAGMA quick_check(1)")
+}
+
+/** CRC-32 over every field, so that a record which passes is the one that was written. Against decay, not against attack. */
+export function envelopeChecksum(
+  mailbox: Uint8Array,
+  sequence: number,
+  minute: number,
+  blind: Uint8Array,
+  bytes: Uint8Array,
+): number {
+  return crc32(bytes, crc32(blind, crc32(u64be(minute), crc32(u64be(sequence), crc32(mailbox)))))
+}
+
+export const counterChecksum = (mailbox: Uint8Array, next: number): number => crc32(u64be(next), crc32(mailbox))
+
+/** Names a prekey statement of a device, and is its checksum: a statement is public, so a hash of it tells nothing new. */
+export const prekeyDigest = (kind: "one-time" | "rotating", device: Uint8Array, statement: Uint8Array): Uint8Array =>
+  new Uint8Array(hash("sha256", Buffer.concat([utf8(kind), device, statement]), "buffer"))
+
+/** What an exception means, in words that hold nothing of the content. */
+export function troubleOf(error: unknown): StoreTrouble {
+  if (error instanceof ValiseError)
+    return { code: error.code, message: error.message, ...(error.hint === undefined ? {} : { hint: error.hint }) }
+  const sqlite = error instanceof Error && "errcode" in error ? Number(error.errcode) : undefined
+  const message = (sqlite !== undefined && meanings.get(sqlite & 0xff)) || "the mailbox store could not be used"
+  return {
+    code: "ERR_STORE_UNAVAILABLE",
+    message: sqlite === undefined ? message : `${message} (SQLite ${sqlite})`,
+    hint: "nothing accepted is lost; look at the disk, then start the relay anew",
+  }
+}
+
+export const errorOf = (trouble: StoreTrouble): ValiseError =>
+  new ValiseError(trouble.code, trouble.message, trouble.hint === undefined ? {} : { hint: trouble.hint })
+
+const meanings = new Map([
+  [5, "another program is writing to the mailbox store"],
+  [10, "the disk failed a read, a write or a sync of the mailbox store"],
+  [11, "the mailbox store's file is damaged"],
+  [13, "the disk of the mailbox store is full"],
+  [14, "the mailbox store's file cannot be opened"],
+  [26, "the file is not a mailbox store, or its beginning is damaged"],
+])
+
+/** Returns the folders that must be synced before a file in this one is durable by name. */
+function makePrivateFolder(folder: string): string[] {
+  try {
+    const topmostMade = mkdirSync(folder, { recursive: true, mode: 0o700 })
+    chmodSync(folder, 0o700)
+    const changed = [resolve(folder)]
+    if (topmostMade !== undefined)
+      while (changed.at(-1) !== dirname(resolve(topmostMade))) changed.push(dirname(changed.at(-1)!))
+    return changed
+  } catch (cause) {
+    throw new ValiseError("ERR_STORE_UNAVAILABLE", "the folder of the mailbox store cannot be made private", { cause })
+  }
+}
+
+/**
+ * Creates with mode 0600; SQLite gives -wal and -shm the same. An existing file is never opened here: closing any
+ * descriptor of it would drop the locks that SQLite holds on it in this process.
+ */
+function makePrivateFile(path: string): void {
+  if (!existsSync(path)) closeSync(openSync(path, "wx", 0o600))
+  chmodSync(path, 0o600)
+}
+
+function syncFolder(path: string): void {
+  const descriptor = openSync(path, "r")
+  try {
+    fsyncSync(descriptor)
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+/** A lock of its own file, because the store's own is shared with readers. It ends with the process, however that ends. */
+function takeLock(folder: string): DatabaseSync {
+  let lock: DatabaseSync | undefined
+  try {
+    makePrivateFile(lockPath(folder))
+    lock = new DatabaseSync(lockPath(folder), { timeout: 0 })
+    lock.exec("BEGIN EXCLUSIVE")
+    return lock
+  } catch (cause) {
+    lock?.close()
+    throw new ValiseError("ERR_STORE_UNAVAILABLE", "another relay has this mailbox store open", {
+      cause,
+      hint: "one relay per store; `valise relay inspect` reads beside it",
+    })
+  }
+}
+
+function isUnused(db: DatabaseSync): boolean {
+  return pragma(db, "application_id") === 0 && db.prepare("SELECT 1 FROM sqlite_schema LIMIT 1").get() === undefined
+}
+
+function refuseForeign(db: DatabaseSync): void {
+  if (pragma(db, "application_id") !== applicationId)
+    throw new ValiseError("ERR_STORE_UNAVAILABLE", "the file is not a mailbox store, or its beginning is damaged")
+  const version = pragma(db, "user_version")
+  if (version !== schemaVersion)
+    throw new ValiseError("ERR_VERSION", `the mailbox store has version ${version}, this relay knows ${schemaVersion}`, {
+      hint: "start the newer release that wrote it",
+    })
+}
+
+const pragma = (db: DatabaseSync, name: string): unknown => db.prepare(`PRAGMA ${name}`).get()?.[name]
+
+/**
+ * Brings what a crash left into a state that is on the disk, then judges it. Without the checkpoint, frames that lie in
+ * the page cache after a failed sync, but not on the disk, could come to stand below later, accepted ones.
+ */
+function settle(db: DatabaseSync): StoreTrouble | undefined {
+  try {
+    if (!checkpoint(db, "TRUNCATE"))
+      return { code: "ERR_STORE_UNAVAILABLE", message: "another program holds the mailbox store for reading" }
+    if (checkAnswersOk(db, "PRAGMA integrity_check(1)")) return undefined
+    // Sound trees whose indexes disagree with the records: a flipped key. Indexes hold nothing that the records do not.
+    if (isStructureSound(db)) db.exec("REINDEX")
+    if (checkAnswersOk(db, "PRAGMA integrity_check(1)")) return undefined
+    return {
+      code: "ERR_STORE_UNAVAILABLE",
+      message: "the mailbox store's file is damaged: it is served for reading only",
+      hint: "let the devices fetch what is readable, then start the relay on a new folder",
+    }
+  } catch (error) {
+    return troubleOf(error)
+  }
+}
+
+function checkAnswersOk(db: DatabaseSync, check: string): boolean {
+  try {
+    return Object.values(db.prepare(check).get() ?? {})[0] === "ok"
+  } catch {
+    return false
+  }
+}
+
+function closeBoth(db: DatabaseSync | undefined, lock: DatabaseSync): void {
+  try {
+    db?.close()
+  } finally {
+    lock.close()
+  }
+}

@@ -1,0 +1,12 @@
+import { ValiseError, type ErrorCode } from "../../protocol/errors.ts"
+
+/** The code of the `ValiseError` that this throws; "none" if nothing is thrown. Any other error passes through. */
+export function codeOf(call: () => unknown): ErrorCode | "none" {
+  try {
+    call()
+    return "none"
+  } catch (error) {
+    if (error instanceof ValiseError) return error.code
+    throw error
+  }
+}
