@@ -175,8 +175,8 @@ export interface ConsentRecord {
   consents: (Paper & { signature?: Uint8Array; officer?: OfficerId })[]
   refused: PocAddress[]
   withdrawn: PocAddress[]
-  /** At T. */
-  attestation?: Paper
+  /** At T: the first of each PoC that claims to be the sender; the forward says which of them it needs. */
+  attestations: Paper[]
   /** S has said that it attested (at R), or has attested (at S). */
   attested: boolean
   forwarded: boolean

@@ -27,7 +27,7 @@ import {
   type RequestId,
 } from "../protocol/consent.ts"
 import { ValiseError } from "../protocol/errors.ts"
-import { judgeForward, mayAttest, mayConsent, mayForward, type Denied, type HeldMessage, type Paper } from "../protocol/forward.ts"
+import { judgeForward, mayAttest, mayConsent, mayForward, type Denied, type ForwardJudgement, type HeldMessage, type Paper } from "../protocol/forward.ts"
 import { leafHashesOf, saltOf } from "../protocol/leaves.ts"
 import { fixed } from "../protocol/limits.ts"
 import { forwardingAllowed } from "../protocol/tlp.ts"
@@ -36,6 +36,9 @@ import type { ConsentRecord, MessageRecord, Reader, Tx } from "./collections.ts"
 import { bytesLeaf, frameLeaves, leafNamed, readTlp } from "./content.ts"
 import type { Home } from "./home.ts"
 import type { Outbox } from "./outbox.ts"
+
+/** A PoC consents once; a few more, should it lose count, harm nobody. */
+const consentsPerPocMax = 4
 
 export interface ConsentAsked {
   readonly with: PocAddress
@@ -193,7 +196,8 @@ export class Consents {
       const terms = decodeConsent(bytes)
       const paper = this.#paper(record, bytes)
       const row = this.#find(tx, terms.requestId) ?? this.#asThirdParty(tx, terms)
-      if (row.consents.some(({ from }) => from === record.from)) return []
+      // Every consent of a PoC is kept: which one the sender attests is the sender's choice.
+      if (row.consents.filter(({ from }) => from === record.from).length >= consentsPerPocMax) return []
       const signature = leafNamed(record.leaves, "signature")
       const signed =
         row.role === "sender" && record.officer
@@ -215,7 +219,8 @@ export class Consents {
     "consent-withdrawal": (tx, record, bytes) => {
       const { requestId } = decodeConsentWithdrawal(bytes)
       const row = this.#find(tx, requestId)
-      if (!row || !this.#isParty(row, record.from)) return []
+      // T keeps every withdrawal: who is involved it learns only from the forward, and a stranger's counts for nothing.
+      if (!row || (row.role !== "third-party" && !this.#isParty(row, record.from))) return []
       const next: ConsentRecord = { ...row, withdrawn: [...new Set([...row.withdrawn, record.from])] }
       this.#put(tx, next)
       this.#judge(tx, next)
@@ -225,7 +230,8 @@ export class Consents {
       const attestation = decodeAttestation(bytes)
       const row = this.#find(tx, attestation.requestId) ?? this.#asThirdParty(tx, attestation)
       if (row.role !== "third-party" || record.from !== attestation.sender) return []
-      const next = { ...row, attestation: this.#paper(record, bytes), attested: true }
+      if (row.attestations.some(({ from }) => from === record.from)) return []
+      const next = { ...row, attestations: [...row.attestations, this.#paper(record, bytes)], attested: true }
       this.#put(tx, next)
       return this.#judge(tx, next) ? [[attestation.requestId, "verified"]] : [[attestation.requestId, "attested"]]
     },
@@ -252,14 +258,17 @@ export class Consents {
       if (record.type !== "forward" || record.direction !== "in" || !record.forward) continue
       if (!equal(record.forward.requestId, row.requestId)) continue
       const forward = decodeForward(leafNamed(record.leaves, "statement")!)
-      const judgement = judgeForward({
-        me: this.#home.identity.poc,
-        nowSeconds: this.#home.now,
-        forward: { ...forward, from: record.from },
-        attestation: row.attestation,
-        consents: row.consents,
-        withdrawn: withdrawnOf(row),
-      })
+      const judge = (attestation: Paper | undefined): ForwardJudgement =>
+        judgeForward({
+          me: this.#home.identity.poc,
+          nowSeconds: this.#home.now,
+          forward: { ...forward, from: record.from },
+          attestation,
+          consents: row.consents,
+          withdrawn: withdrawnOf(row),
+        })
+      const judgements = row.attestations.map(judge)
+      const judgement = judgements.find(({ verified }) => verified) ?? judgements[0] ?? judge(undefined)
       const before = record.forward.verifiedFrom
       const { requestId } = row
       tx.put("messages", key, {
@@ -445,6 +454,7 @@ function emptyRecord(scope: ConsentScope, role: ConsentRecord["role"], asked: nu
     consents: [],
     refused: [],
     withdrawn: [],
+    attestations: [],
     attested: false,
     forwarded: false,
   }

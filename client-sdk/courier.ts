@@ -50,6 +50,8 @@ export class Courier {
   #cancelTimer: (() => void) | undefined
   #offChange: (() => void) | undefined
   status: LinkStatus = { state: "closed" }
+  /** Live, the log mirrored, and every prekey at the relay: peers can write to this device. */
+  ready = false
 
   constructor(parts: CourierParts) {
     this.#parts = parts
@@ -152,6 +154,13 @@ export class Courier {
     const carrier = this.#line && this.#link.live ? this.#link : undefined
     await Promise.all(outbox.pending().map((key) => this.#attempt(() => outbox.advance(key, carrier))))
     if (this.#link.live) prekeeper.erase(this.#drainedAt)
+    if (this.#link.live && !prekeeper.unpublished()) this.#becomeReady()
+  }
+
+  #becomeReady(): void {
+    if (this.ready) return
+    this.ready = true
+    this.#parts.home.vault.transaction((tx) => tx.put("counters", "last-ready", { n: this.#parts.home.now }))
   }
 
   /** Opens what has arrived, oldest first; what cannot be judged yet waits for the log's next state. */
@@ -226,6 +235,7 @@ export class Courier {
 
   #setStatus(status: LinkStatus): void {
     this.status = status
+    if (status.state !== "live") this.ready = false
     if (status.state === "offline") this.#held.clear()
     this.#parts.home.emit({ kind: "link", status })
   }

@@ -40,28 +40,35 @@ export interface NewDevice {
   readonly poc: PocAddress
   /** The host of the relay that keeps its mailbox, as the directory lists it. */
   readonly relay: string
-  /** The trust file's text. */
-  readonly trust: string
+  readonly realm: Realm
 }
 
-/** Makes a vault with a new device in it. Throws as `Vault.create` does. */
+/** Makes a vault with a new device in it; `trustDirectory` comes next. Throws as `Vault.create` does. */
 export async function createDevice(
   storage: VaultStorage,
   secret: UnlockSecret,
   machine: Machine,
-  { poc, relay, trust }: NewDevice,
+  { poc, relay, realm }: NewDevice,
 ): Promise<HomeVault> {
-  const { realm } = readTrustFile(trust)
   const vault = await Vault.create(storage, secret, machine, homeSchema, { poc, realm })
   const deviceSeed = machine.random.bytes(seedBytes)
   const key = new SigningKey(deviceSeed)
   const device = deviceIdOf(poc, key.publicKey)
   key.erase()
   vault.transaction((tx) => {
-    tx.put("identity", "self", { poc, device, deviceSeed, relay, mailbox: mailboxOf(device, relay), trust })
+    tx.put("identity", "self", { poc, device, deviceSeed, relay, mailbox: mailboxOf(device, relay), trust: "" })
     tx.appendJournal({ event: "enrolled", details: { device: hex(device) } })
   })
   return vault
+}
+
+/** Anchors the vault in a directory. Throws what `readTrustFile` throws, `ERR_UNTRUSTED` if it is another realm's. */
+export function trustDirectory(vault: HomeVault, trust: string): void {
+  const { identity, realm } = identityOf(vault)
+  const named = readTrustFile(trust).realm
+  if (named.origin !== realm.origin || named.mode !== realm.mode)
+    throw new ValiseError("ERR_UNTRUSTED", "this trust file is of another directory")
+  vault.transaction((tx) => tx.put("identity", "self", { ...identity, trust }))
 }
 
 /** This vault's device, as a manifest lists it. */
@@ -182,5 +189,5 @@ export async function nextManifest(
 function identityOf(vault: HomeVault) {
   const identity = vault.read((tx) => tx.get("identity", "self"))
   if (!identity) throw new ValiseError("ERR_VAULT", "this vault holds no device yet", { hint: "enrol it first" })
-  return { identity, realm: readTrustFile(identity.trust).realm }
+  return { identity, realm: vault.about.realm }
 }

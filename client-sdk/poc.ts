@@ -218,10 +218,29 @@ export class Poc {
   }
 
   /** Forwards what was agreed. Throws `ERR_NO_CONSENT`: refused here, before anything leaves. */
-  forward(prefix: string): Message {
-    const key = this.#home.vault.transaction((tx) => this.#consents.forward(tx, this.#consentRow(tx, prefix)))
+  forward(requestId: Id): Message {
+    const key = this.#home.vault.transaction((tx) => this.#consents.forward(tx, this.#consentRow(tx, requestId)))
     this.#courier.wake()
     return new Message(this, key)
+  }
+
+  /** The request for exactly these parts of a message to that PoC: the newest that is granted, else the newest. Throws `ERR_NO_CONSENT`. */
+  consentFor(message: Id, to: string, parts: readonly string[]): ConsentView {
+    const third = this.#home.mirror.state.resolve(to).address
+    const wanted = parts.toSorted().join()
+    const fitting = this.consents().filter(
+      (view) =>
+        view.role === "forwarder" &&
+        view.message === message &&
+        view.thirdParty === third &&
+        view.leaves.toSorted().join() === wanted,
+    )
+    const found = fitting.findLast((view) => view.state === "granted") ?? fitting.at(-1)
+    if (!found)
+      throw new ValiseError("ERR_NO_CONSENT", "nobody has been asked whether these parts may go to that PoC", {
+        hint: `valise consent request ${message.slice(0, 8)} --with ${to} --share ${parts.join(" ")} --purpose …`,
+      })
+    return found
   }
 
   // --- evidence, notices, life ---
@@ -251,6 +270,16 @@ export class Poc {
 
   get status(): LinkStatus {
     return this.#courier.status
+  }
+
+  /** Live, the directory mirrored, and prekeys at the relay: peers can write to this device. */
+  get ready(): boolean {
+    return this.#courier.ready
+  }
+
+  /** When this device was last ready, in seconds since 1970. */
+  lastReady(): number | undefined {
+    return this.#home.vault.read((tx) => tx.get("counters", "last-ready")?.n)
   }
 
   on(listener: (event: PocEvent) => void): () => void {
@@ -490,8 +519,9 @@ export class Message {
   }
 
   /** Throws `ERR_NO_CONSENT`: refused here, before anything leaves. */
-  forward(consent: ConsentView): Message {
-    return this.#poc.forward(consent.requestId)
+  forward(consent: ConsentView | { readonly to: string; readonly leaves: readonly string[] }): Message {
+    const view = "requestId" in consent ? consent : this.#poc.consentFor(this.id, consent.to, consent.leaves)
+    return this.#poc.forward(view.requestId)
   }
 
   #recipient(poc: string, ready: (row: RecipientStatus) => boolean, signal?: AbortSignal): Promise<RecipientStatus> {

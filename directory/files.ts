@@ -1,4 +1,5 @@
 /** The directory's files on disk: written whole, durable before they count, readable by their owner only. */
+import { closeSync, openSync } from "node:fs"
 import { mkdir, open, readFile, readdir, rename, rm } from "node:fs/promises"
 import { dirname, join, resolve } from "node:path"
 import { DatabaseSync } from "node:sqlite"
@@ -32,7 +33,9 @@ export function durableFiles(folder: string): Files {
  * The operating system releases it when the process dies, however that happens. Throws `ERR_USAGE` if it is taken.
  */
 export function lockFolder(folder: string): () => void {
-  const database = new DatabaseSync(join(folder, "lock"))
+  const path = join(folder, "lock")
+  closeSync(openSync(path, "a", 0o600))
+  const database = new DatabaseSync(path)
   try {
     database.exec("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE")
   } catch (cause) {
@@ -43,6 +46,11 @@ export function lockFolder(folder: string): () => void {
     })
   }
   return () => database.close()
+}
+
+/** Gives a finished folder its name. Fails if there is something under that name already. */
+export async function nameFolder(from: string, to: string): Promise<void> {
+  await disk(rename(from, to).then(() => syncFolder(dirname(resolve(to)))))
 }
 
 async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {

@@ -55,7 +55,7 @@ export class LogWriter {
     const bytes = await source.checkpoint()
     const checkpoint = readCheckpoint(bytes)
     const logKey = encodeVerifierKey(verifierKey(options.origin, "ed25519", options.key.publicKey))
-    if (checkpoint?.origin !== options.origin || !isSignedByLog(bytes, logKey)) return damaged()
+    if (!checkpoint || !isSignedByLog(bytes, logKey)) return damaged()
     const entries = await source.entries(0, checkpoint.size).catch(damaged)
     return await LogWriter.#started(options, entries, checkpoint.root)
   }

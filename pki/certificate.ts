@@ -4,7 +4,7 @@
  * Nothing here reads a certificate that somebody else made: see `x509.ts` and `validator.ts`.
  */
 import "reflect-metadata"
-import { Extension, X509CertificateGenerator, type JsonName } from "@peculiar/x509"
+import { Extension, Name, X509CertificateGenerator } from "@peculiar/x509"
 import type { Realm } from "../protocol/address.ts"
 import { concat, hex } from "../protocol/bytes.ts"
 import { ValiseError } from "../protocol/errors.ts"
@@ -132,8 +132,8 @@ async function build({ realm, notBefore, notAfter, random }: Issuing, parts: Par
   const signingKey = await crypto.subtle.importKey("pkcs8", Uint8Array.from(parts.privateKey), p384, false, ["sign"])
   const certificate = await X509CertificateGenerator.create({
     serialNumber: hex(serialOf(random(serialBytes))),
-    issuer: jsonName(parts.issuer),
-    subject: jsonName(parts.subject),
+    issuer: nameOf(parts.issuer),
+    subject: nameOf(parts.subject),
     notBefore: new Date(notBefore * 1000),
     notAfter: new Date(notAfter * 1000),
     publicKey: Uint8Array.from(parts.publicKey),
@@ -163,8 +163,10 @@ function serialOf(bytes: Uint8Array): Uint8Array {
   return serial
 }
 
-const jsonName = (parts: readonly NamePart[]): JsonName =>
-  parts.map(({ type, text }) => ({ [type]: [type === "C" ? { printableString: text } : { utf8String: text }] }))
+const nameOf = (parts: readonly NamePart[]): Name =>
+  new Name(
+    parts.map(({ type, text }) => ({ [type]: [type === "C" ? { printableString: text } : { utf8String: text }] })),
+  )
 
 const p384KeyInfo = (point: Uint8Array): Uint8Array =>
   der(tag.sequence, p384Algorithm, der(tag.bitString, concat(Uint8Array.of(0), point)))

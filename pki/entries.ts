@@ -81,7 +81,10 @@ export interface RevocationBody {
   readonly crit?: readonly string[] | undefined
 }
 
-/** Makes another PoC of the State the default. Counts by the present default's approval or two officers'. */
+/**
+ * Makes another PoC of the State the default. Counts by the present default's own approval; only if that one is no longer
+ * in force by two officers'.
+ */
 export interface DefaultBody {
   readonly v: 1
   readonly poc: PocAddress

@@ -94,7 +94,12 @@ export function caExtensions(publicKey: Uint8Array, rootKey: Uint8Array, origin:
   }
 }
 
-export function leafExtensions(publicKey: Uint8Array, caKey: Uint8Array, use: LeafUse, uri: string): ExpectedExtensions {
+export function leafExtensions(
+  publicKey: Uint8Array,
+  caKey: Uint8Array,
+  use: LeafUse,
+  uri: string,
+): ExpectedExtensions {
   return {
     "basic-constraints": { critical: true, value: der(tag.sequence) },
     "key-usage": { critical: true, value: digitalSignature },
@@ -169,7 +174,7 @@ export const isOrganisation = (text: string): boolean => isVisibleLine(text, org
  * direction of writing, could forge what a person reads.
  */
 export const isVisibleLine = (text: string, charactersMax: number): boolean =>
-  text.isWellFormed() && [...text].length <= charactersMax && visible.test(text)
+  text.isWellFormed() && Array.from(text).length <= charactersMax && visible.test(text)
 
 function commonNameOf(subject: LeafSubject): string {
   if (subject.use === "log") return "log"

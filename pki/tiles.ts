@@ -69,10 +69,10 @@ export function decodeBundle(bytes: Uint8Array, count: number): readonly Uint8Ar
   const entries: Uint8Array[] = []
   let at = 0
   while (entries.length < count) {
-    if (at + 2 > bytes.length) return cut()
-    const end = at + 2 + bytes[at]! * 256 + bytes[at + 1]!
-    if (end > bytes.length) return cut()
-    entries.push(bytes.slice(at + 2, end))
+    const start = at + 2
+    const end = start + bytes[at]! * 256 + bytes[at + 1]!
+    if (!(end <= bytes.length)) return cut() // not a number, if even the length is cut off
+    entries.push(bytes.slice(start, end))
     at = end
   }
   return at === bytes.length ? entries : cut()

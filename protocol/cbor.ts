@@ -24,7 +24,7 @@ export function decodeCbor<T>(shape: z.ZodType<T>, bytes: Uint8Array): T {
   let value: unknown
   try {
     value = cborDecode(plain(bytes), strictDecoding)
-    if (!equal(cborEncode(value, rfc8949EncodeOptions), bytes)) throw new TypeError("not in canonical form")
+    if (!equal(encodeCbor(value as CborValue), bytes)) throw new TypeError("not in canonical form")
   } catch (cause) {
     throw new ValiseError("ERR_MALFORMED", "not deterministic CBOR", { cause })
   }

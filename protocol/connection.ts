@@ -117,8 +117,8 @@ export class ClientConnection {
       ephemeralClient: x25519PublicKey(this.#ephemeralSecret),
       ephemeralRelay: challenge.ephemeral,
     })
-    if (!verifyLogin(relayKey, realm, "login-relay", transcript, challenge.signature))
-      throw new ValiseError("ERR_UNTRUSTED", "the relay did not prove that it is the one that was dialled")
+    const isGenuine = verifyLogin(relayKey, realm, "login-relay", transcript, challenge.signature)
+    if (!isGenuine) throw new ValiseError("ERR_UNTRUSTED", "the relay did not prove who it is") // defence: 29 relay-signature
     const keys = frameKeys(this.#ephemeralSecret, challenge.ephemeral, transcript, device)
     this.#channel = new Channel(keys.up, keys.down)
     const proof: LoginFrame = {
@@ -219,7 +219,8 @@ export class RelayConnection {
   }
 
   #greet(hello: Extract<LoginFrame, { type: "hello" }>): RelayEvent {
-    if (!this.#identity.hosts.includes(hello.host)) throw new ValiseError("ERR_LOGIN", "another host was dialled")
+    const isOurs = this.#identity.hosts.includes(hello.host)
+    if (!isOurs) throw new ValiseError("ERR_LOGIN", "another host was dialled") // defence: 29 own-host
     this.#hello = hello
     return { type: "hello" }
   }
@@ -228,8 +229,8 @@ export class RelayConnection {
     const { transcript, ephemeralSecret } = this.#login!
     const { device, signature } = proof
     const key = this.#identity.deviceKey(device)
-    if (!key || !verifyLogin(key, this.#identity.realm, "login-device", transcript, signature))
-      throw new ValiseError("ERR_LOGIN", "the device did not prove itself")
+    const isGenuine = key !== undefined && verifyLogin(key, this.#identity.realm, "login-device", transcript, signature)
+    if (!isGenuine) throw new ValiseError("ERR_LOGIN", "the device did not prove itself") // defence: 29 device-signature
     const keys = frameKeys(ephemeralSecret, this.#hello!.ephemeral, transcript, device)
     this.#channel = new Channel(keys.down, keys.up)
     return { type: "proved", device }

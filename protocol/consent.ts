@@ -131,8 +131,7 @@ export function consentFor(
 
 /** S's copy. Throws `ERR_UNTRUSTED`, `ERR_MALFORMED` or `ERR_VERSION`. @param officerKey of an officer with the right `consent` */
 export function readSignedConsent(officerKey: Uint8Array, realm: Realm, signed: Signed): ConsentTerms {
-  if (!verifyStatement(officerKey, realm, "consent", signed))
-    throw new ValiseError("ERR_UNTRUSTED", "a consent is not by the officer it names")
+  if (!verifyStatement(officerKey, realm, "consent", signed)) throw forged() // defence: 25 consent-signature
   return decodeConsent(signed.bytes)
 }
 
@@ -163,6 +162,8 @@ export function decodeInvolved(bytes: Uint8Array): PocAddress[] {
     throw new ValiseError("ERR_MALFORMED", "not a list of PoCs", { cause })
   }
 }
+
+const forged = (): ValiseError => new ValiseError("ERR_UNTRUSTED", "a consent is not signed by this officer")
 
 function undated(paper: ConsentScope & Partial<Attestation>): Uint8Array {
   return encodeCbor({ ...paper, nbf: undefined, exp: undefined, consents: undefined })

@@ -12,7 +12,7 @@ export function isSafeSigningKey(key: Uint8Array): boolean {
   return point.isTorsionFree() // defence: 17 mixed-order-key => return true
 }
 
-/** RFC 8032 §5.1.3: refuses y ≥ p and a negative zero, which libsodium's verification does not all refuse. */
+/** By RFC 8032 §5.1.3: y ≥ p and a negative zero are refused. */
 function decoded(key: Uint8Array): InstanceType<typeof ed25519.Point> | undefined {
   try {
     return ed25519.Point.fromBytes(key)

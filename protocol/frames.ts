@@ -12,7 +12,7 @@
  */
 import { z } from "zod"
 import { shapes, type DeviceId, type Hash, type MailboxId } from "./address.ts"
-import { concat, fromUtf8, u16be, u32be, u64be, utf8 } from "./bytes.ts"
+import { concat, equal, fromUtf8, u16be, u32be, u64be, utf8 } from "./bytes.ts"
 import { decodeCbor, encodeCbor } from "./cbor.ts"
 import { ValiseError } from "./errors.ts"
 import { fixed } from "./limits.ts"
@@ -305,10 +305,11 @@ export function decodeFrame(
   const type = typeOf(bytes, frameHeadBytes)
   const fields = bytes.subarray(frameHeadBytes)
   const digest = digestIn(type, fields)
-  const sent = new FieldReader(bytes.subarray(1, 9)).u64()
-  if (sent !== counter) throw unauthentic("a frame is missing, repeated or out of order")
+  const isNext = equal(bytes.subarray(1, 9), u64be(counter))
+  if (!isNext) throw unauthentic("a frame is missing, repeated or out of order") // defence: 30 counter
   const expected = frameMac(key, bytes.subarray(0, 9), fields, digest)
-  if (!constantTimeEqual(expected, bytes.subarray(9, frameHeadBytes))) throw unauthentic("a frame's MAC is wrong")
+  const isAuthentic = constantTimeEqual(expected, bytes.subarray(9, frameHeadBytes))
+  if (!isAuthentic) throw unauthentic("a frame's MAC is wrong") // defence: 30 mac
   const name = nameOfType.get(type)
   if (name === undefined) return undefined
   const frame = decodeFields(name, fields)
@@ -415,8 +416,9 @@ function digestIn(type: number, fields: Uint8Array): Hash | undefined {
 }
 
 function frameMac(key: Uint8Array, head: Uint8Array, fields: Uint8Array, digest: Hash | undefined): Uint8Array {
-  if (digest === undefined) return mac(key, head, fields)
-  return mac(key, head, fields.subarray(0, envelopeOffset.get(head[0]!)), digest)
+  const before = fields.subarray(0, envelopeOffset.get(head[0]!))
+  const covered = digest ? concat(before, digest) : fields // defence: 30 envelope-in-mac => const covered = digest ? before : fields
+  return mac(key, head, covered) // defence: 30 counter-in-mac => return mac(key, head.subarray(0, 1), covered)
 }
 
 const loginNames: ReadonlySet<string> = new Set(["hello", "challenge", "proof"])

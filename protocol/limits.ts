@@ -65,6 +65,14 @@ export const fixed = {
   /** A witness policy: 64 names (tlog-policy asks for 32 at least), each with a key, a URL and a remark. */
   policyNamesMax: 64,
   policyCharactersMax: 65_536,
+  /** The text of a trust file: a policy, a root certificate, and some words. */
+  trustFileCharactersMax: 73_728,
+  /** One evidence file, which is read whole: a case of sixty messages as large as messages may be. */
+  evidenceBytesMax: 64 * 1_048_576,
+  /** Its sections: a message to all States' devices with every receipt for it. */
+  evidenceSectionsMax: 16_384,
+  /** Its entries of the log: a few PoCs of every State over some years. */
+  evidenceEntriesMax: 8192,
   addressBytesMax: 128,
   hostBytesMax: 255,
 } as const
@@ -107,9 +115,9 @@ export const chosen = {
   submissionsPerMinute: 6000,
   /** Requests about prekeys and log of one PoC a minute: a device's whole first synchronisation is some hundreds. */
   requestsPerMinute: 6000,
-  /** One-time prekeys held of one device: twice the pool, for a device that refills while it is being drained. */
-  oneTimePrekeysHeldMax: 128,
   logEntriesPerAnswer: 256,
+  /** How often a relay looks for new log entries: so late, at most, it learns of a revocation. */
+  mirrorEverySeconds: 15,
   /** How long a relay that goes away waits for what is under way. */
   drainSecondsMax: 10,
   /** What it asks the devices to wait before they come back. */

@@ -28,7 +28,17 @@ export interface FrameKeys {
 }
 
 export const transcriptBytes = (t: Transcript): Uint8Array =>
-  encodeCbor({ v: connectionVersion, subprotocol, suite: 1, ...t })
+  encodeCbor({
+    v: connectionVersion,
+    subprotocol,
+    suite: 1,
+    host: t.host, // defence: 29 host
+    relayKey: t.relayKey,
+    nonceClient: t.nonceClient,
+    nonceRelay: t.nonceRelay,
+    ephemeralClient: t.ephemeralClient,
+    ephemeralRelay: t.ephemeralRelay,
+  })
 
 export const signLogin = (
   key: SigningKey,
@@ -59,8 +69,8 @@ export function frameKeys(
   wipe(ephemeralSecret)
   if (!shared) throw new ValiseError("ERR_LOGIN", "the peer's ephemeral key is of low order")
   const keys = {
-    up: mac(shared, taggedHash("up", transcript, device)),
-    down: mac(shared, taggedHash("down", transcript, device)),
+    up: mac(shared, taggedHash("up", transcript, device)), // defence: 29 device-in-key => up: mac(shared, taggedHash("up", transcript)),
+    down: mac(shared, taggedHash("down", transcript, device)), // defence: 30 direction => down: mac(shared, taggedHash("up", transcript, device)),
   }
   wipe(shared)
   return keys

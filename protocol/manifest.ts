@@ -97,7 +97,7 @@ export function readManifest(
   realm: Realm,
   signed: Signed,
 ): Manifest {
-  if (!verifyStatement(poc.key, realm, "manifest", signed)) throw refused("is not signed by its PoC")
+  if (!verifyStatement(poc.key, realm, "manifest", signed)) throw refused("is not signed by its PoC") // defence: 31 manifest-signature
   const manifest = manifestStructure.decode(signed.bytes)
   if (manifest.poc !== poc.address) throw refused("is another PoC's") // defence: 31 manifest-poc
   const keys = [poc.key, ...manifest.devices.map((x) => x.key), ...manifest.officers.map((x) => x.key)]

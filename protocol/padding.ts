@@ -13,7 +13,7 @@ export function pad(body: Uint8Array): Uint8Array | undefined {
 export function unpad(padded: Uint8Array): Uint8Array | undefined {
   if (padded.length < lengthBytes) return undefined
   const length = lengthBytes + new DataView(padded.buffer, padded.byteOffset).getUint32(0)
-  if (length > padded.length) return undefined // defence: 18 length-overflow
+  // A length beyond the end has a larger class, or none.
   if (paddedLength(length) !== padded.length) return undefined // defence: 16 least-class
   if (padded.subarray(length).some((byte) => byte !== 0)) return undefined // defence: 18 zero-padding
   return padded.subarray(lengthBytes, length)

@@ -6,6 +6,7 @@
 import { z } from "zod"
 import { shapes, type Hash, type MailboxId, type Realm } from "./address.ts"
 import { equal, u64be } from "./bytes.ts"
+import { ValiseError } from "./errors.ts"
 import { merkleRootOf, merkleTree, taggedHash } from "./hash.ts"
 import { fixed } from "./limits.ts"
 import type { SigningKey } from "./primitives.ts"
@@ -44,13 +45,15 @@ export const relayReceiptShape: z.ZodType<RelayReceipt> = z.strictObject({
   minute: shapes.minute,
 })
 
-/** Signs once for all items, which must be on stable storage; at most `receiptBatchMax`, at least one. */
+/** Signs once for all items, which must be on stable storage. Throws `ERR_USAGE` for none, or for more than `receiptBatchMax`. */
 export function signBatch(
   key: SigningKey,
   realm: Realm,
   relay: string,
   items: readonly AcceptedItem[],
 ): { readonly batch: Signed; readonly receipt: (index: number) => RelayReceipt } {
+  if (items.length < 1 || items.length > fixed.receiptBatchMax)
+    throw new ValiseError("ERR_USAGE", `a batch has 1 to ${fixed.receiptBatchMax} items`)
   const tree = merkleTree(items.map(acceptedLeaf))
   const bytes = batchStatement.encode({ v: 1, relay, root: tree.root as Hash, size: items.length })
   const batch = signStatement(key, realm, "relay-receipt", bytes)

@@ -22,7 +22,7 @@ export interface Forwarding {
 }
 
 /**
- * `needs-consent`: the consent of everyone involved (also under GREEN and CLEAR: version 1 has no class attestations).
+ * `needs-consent`: of everyone involved; outside the State also under GREEN and CLEAR, as version 1 has no class attestations.
  * `allowed-without`: the label already releases it; the third party still sees the forwarder's word only.
  * `never`: there is nothing to forward, to the sender or by the sender, nor RED from a PoC to itself.
  */
@@ -32,5 +32,7 @@ export function forwardingAllowed(tlp: Tlp, { sender, forwarder, thirdParty }: F
   if (forwarder === sender || thirdParty === sender) return "never"
   if (thirdParty === forwarder) return tlp === "RED" ? "never" : "allowed-without"
   const sameState = parsePocAddress(thirdParty).state === parsePocAddress(forwarder).state
-  return releaseOf[tlp] === "same-state" && sameState ? "allowed-without" : "needs-consent"
+  const release = releaseOf[tlp]
+  const reachesState = release !== "named-recipients" && release !== "same-poc"
+  return sameState && reachesState ? "allowed-without" : "needs-consent"
 }

@@ -5,7 +5,6 @@ import { hex } from "../protocol/bytes.ts"
 import { decodeCbor, encodeCbor } from "../protocol/cbor.ts"
 import { ValiseError } from "../protocol/errors.ts"
 import type { PublishedPrekeys } from "../protocol/frames.ts"
-import type { Chosen } from "../protocol/limits.ts"
 import { checkPrekey, prekeyKinds, type PrekeyKind } from "../protocol/prekey.ts"
 import { signedShape, type Signed } from "../protocol/statement.ts"
 import type { ServedDevice } from "./directory-view.ts"
@@ -14,7 +13,6 @@ import type { MailboxStore } from "./store.ts"
 export interface PrekeyDeskParts {
   readonly store: MailboxStore
   readonly realm: Realm
-  readonly limits: Chosen
 }
 
 export class PrekeyDesk {
@@ -29,16 +27,13 @@ export class PrekeyDesk {
   /**
    * All or nothing; resolves to how many one-time prekeys are held then, or `undefined` if refused: a prekey that is
    * not this device's own, valid and of its kind; another incarnation without `reset`; a number that is not above all
-   * that this incarnation has used for this kind (a vault that went back in time learns it so); more than may be held.
+   * that this incarnation has used for this kind (a vault that went back in time learns it so).
    */
   async publish(device: ServedDevice, published: PublishedPrekeys, nowSeconds: number): Promise<number | undefined> {
-    const { store, limits } = this.#parts
     const used = this.#judge(device, published, nowSeconds)
     if (!used) return undefined
-    const heldBefore = published.reset ? 0 : await store.countPrekeys(device.device)
-    if (heldBefore + published.oneTime.length > limits.oneTimePrekeysHeldMax) return undefined
     this.#used.set(hex(device.device), used)
-    return store.putPrekeys(device.device, {
+    return this.#parts.store.putPrekeys(device.device, {
       reset: published.reset,
       oneTime: published.oneTime.map((signed) => encodeCbor(signed)),
       ...(published.rotating && { rotating: encodeCbor(published.rotating) }),
@@ -81,9 +76,9 @@ export class PrekeyDesk {
         throw error
       }
     }
-    const all = [...(published.rotating ? [judge(published.rotating, "rotating")] : [])]
-    for (const signed of published.oneTime) all.push(judge(signed, "one-time"))
-    return all.every(Boolean) ? used : undefined
+    const verdicts = published.oneTime.map((signed) => judge(signed, "one-time"))
+    if (published.rotating) verdicts.push(judge(published.rotating, "rotating"))
+    return verdicts.every(Boolean) ? used : undefined
   }
 }
 

@@ -71,7 +71,7 @@ export class Relay {
       fetches: new Budget(clock, limits.prekeyFetchesPerHour, 60 * minuteMs),
       storing: new Allowance(limits.storingBytesMax),
       batcher: new Batcher({ key, realm, host, limits }),
-      prekeys: new PrekeyDesk({ store, realm, limits }),
+      prekeys: new PrekeyDesk({ store, realm }),
       seat: (session, device) => this.#seat(session, device),
       left: (session) => this.#left(session),
       arrived: (mailbox) => this.#byMailbox.get(hex(mailbox))?.deliver(),

@@ -175,7 +175,9 @@ export class Session implements Submitter {
         if (this.#submissions >= this.#core.limits.credits)
           throw new ValiseError("ERR_PROTOCOL", "more submissions than credits")
         this.#submissions += 1
-        return this.#answerSubmission(counter, () => (draining ? drainingRefusal : this.#submit(device, counter, frame)))
+        return this.#answerSubmission(counter, () =>
+          draining ? drainingRefusal : this.#submit(device, counter, frame),
+        )
       case "collected":
         return this.#collect(device, frame.sequences)
       case "fetch-prekeys":
@@ -200,7 +202,8 @@ export class Session implements Submitter {
     if (wait > 0) return { refused: "ERR_RATE_LIMITED", retryAfterSeconds: wait }
     if (envelope[0] !== envelopeVersion || envelope[1] !== suite) return { refused: "ERR_VERSION" }
     const parts = parseEnvelope(envelope)
-    if (!parts || !equal(parts.mailbox, mailbox)) throw new ValiseError("ERR_PROTOCOL", "not an envelope to this mailbox")
+    if (!parts || !equal(parts.mailbox, mailbox))
+      throw new ValiseError("ERR_PROTOCOL", "not an envelope to this mailbox")
     if (!directory.deviceOfMailbox(mailbox)) return { refused: "ERR_NO_MAILBOX" }
     if (!storing.take(envelope.length)) return { refused: "ERR_RATE_LIMITED", retryAfterSeconds: 1 }
     try {
@@ -300,8 +303,8 @@ export class Session implements Submitter {
     this.#requests += 1
     const answer = await this.#refusalOr(ask)
     this.#requests -= 1
-    if ("refused" in answer) this.#refuse(counter, answer)
-    else this.#send(answer)
+    if ("type" in answer) this.#send(answer)
+    else this.#refuse(counter, answer)
     this.#leaveIfDone()
   }
 
@@ -340,8 +343,10 @@ export class Session implements Submitter {
   }
 
   #fail(error: unknown): void {
-    if (!(error instanceof ValiseError) || error.code === "ERR_USAGE") this.#core.log.fault(error)
-    this.end(error instanceof ValiseError ? error.code : "ERR_INTERNAL")
+    const code = error instanceof ValiseError ? error.code : "ERR_INTERNAL"
+    const isOurs = wireOfError(code) === wireOfError("ERR_INTERNAL")
+    if (isOurs) this.#core.log.fault(error)
+    this.end(isOurs ? "ERR_INTERNAL" : code)
   }
 }
 
@@ -351,7 +356,7 @@ const drainingRefusal: Refusal = { refused: "ERR_DRAINING" }
 const readMax = 32
 
 /**
- * What the store knows a submission by. It hangs on the bytes too: the same blind under other bytes is not a retry, or
- * a receipt would vouch for bytes that were never stored. Without the blind it tells nothing about the digest.
+ * What the store knows a submission by, so that a retry is not stored twice. Not the blind itself: with that, whoever
+ * gets hold of the store could find an envelope's digest in the path of a neighbour's receipt, and so date it.
  */
 const retryName = (blind: Uint8Array, digest: Uint8Array): Uint8Array => taggedHash("retry", blind, digest)

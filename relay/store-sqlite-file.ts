@@ -4,18 +4,14 @@
  * Tables carry no constraints on purpose: SQLite's structural check would count a flipped bit in one record as damage
  * to the whole file, where a checksum per record confines it to that record.
  */
-import { hash } from "node:crypto"
 import { chmodSync, closeSync, existsSync, fsyncSync, mkdirSync, openSync } from "node:fs"
 import { dirname, join, resolve } from "node:path"
 import { DatabaseSync } from "node:sqlite"
-import { crc32 } from "node:zlib"
-import { u64be, utf8 } from "../protocol/bytes.ts"
+import { pathToFileURL } from "node:url"
 import { ValiseError } from "../protocol/errors.ts"
+import { firstSequence, floorMailbox } from "./store-sqlite-counters.ts"
 import type { StoreTrouble } from "./store-sqlite-messages.ts"
-
-export const mailboxBytes = 16
-export const blindBytes = 32
-export const deviceBytes = 32
+import { counterChecksum } from "./store-sqlite-records.ts"
 
 export const storePath = (folder: string): string => join(folder, "mailboxes.sqlite")
 export const walPath = (folder: string): string => `${storePath(folder)}-wal`
@@ -27,7 +23,7 @@ const schemaVersion = 1
 
 const schema = `
   CREATE TABLE envelope (
-    id INTEGER PRIMARY KEY, mailbox BLOB, sequence INTEGER, minute INTEGER, blind BLOB, bytes BLOB, checksum INTEGER);
+    id INTEGER PRIMARY KEY, mailbox BLOB, sequence INTEGER, minute INTEGER, blind BLOB, checksum INTEGER, bytes BLOB);
   CREATE INDEX envelope_by_sequence ON envelope (mailbox, sequence);
   CREATE INDEX envelope_by_blind ON envelope (mailbox, blind);
   CREATE INDEX envelope_by_minute ON envelope (minute);
@@ -36,6 +32,7 @@ const schema = `
   CREATE INDEX one_time_prekey_by_device ON one_time_prekey (device);
   CREATE TABLE rotating_prekey (device BLOB PRIMARY KEY, statement BLOB, digest BLOB);
   CREATE TABLE taken_prekey (digest BLOB PRIMARY KEY, day INTEGER);
+  INSERT INTO counter VALUES (x'', ${firstSequence}, ${counterChecksum({ mailbox: floorMailbox, next: firstSequence })});
   PRAGMA application_id = ${applicationId};
   PRAGMA user_version = ${schemaVersion};
 `
@@ -68,20 +65,25 @@ export function openForWriting(folder: string): StoreFile {
     const trouble = settle(db)
     // From here on nobody else writes; a reader is waited for so long and no longer.
     db.exec("PRAGMA busy_timeout = 50")
-    return { folder, db, trouble, close: () => closeBoth(db!, lock) }
+    return { folder, db, trouble, close: () => closeBoth(db, lock) }
   } catch (error) {
     closeBoth(db, lock)
     throw error instanceof ValiseError ? error : errorOf(troubleOf(error))
   }
 }
 
-/** Opens for reading beside a writer, in this process or another, or when there is none. Same errors. */
-export function openForReading(folder: string): DatabaseSync {
+/**
+ * Opens for reading beside a writer, in this process or another, or after a crash. `atRest`: no writer and no
+ * write-ahead log, so nothing is created beside the file. Same errors, and `ERR_NOT_FOUND`.
+ */
+export function openForReading(folder: string, { atRest = false } = {}): DatabaseSync {
   const path = storePath(folder)
   if (!existsSync(path)) throw new ValiseError("ERR_NOT_FOUND", "there is no mailbox store in this folder")
+  const url = pathToFileURL(path)
+  if (atRest) url.searchParams.set("immutable", "1")
   let db: DatabaseSync | undefined
   try {
-    db = new DatabaseSync(path, { readOnly: true, timeout: 5000 })
+    db = new DatabaseSync(url, { readOnly: true, timeout: 5000 })
     db.exec("PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON")
     refuseForeign(db)
     return db
@@ -107,23 +109,6 @@ export const walBytes = (frames: number): number => (frames === 0 ? 0 : 32 + fra
 export function isStructureSound(db: DatabaseSync): boolean {
   return checkAnswersOk(db, "PRAGMA quick_check(1)")
 }
-
-/** CRC-32 over every field, so that a record which passes is the one that was written. Against decay, not against attack. */
-export function envelopeChecksum(
-  mailbox: Uint8Array,
-  sequence: number,
-  minute: number,
-  blind: Uint8Array,
-  bytes: Uint8Array,
-): number {
-  return crc32(bytes, crc32(blind, crc32(u64be(minute), crc32(u64be(sequence), crc32(mailbox)))))
-}
-
-export const counterChecksum = (mailbox: Uint8Array, next: number): number => crc32(u64be(next), crc32(mailbox))
-
-/** Names a prekey statement of a device, and is its checksum: a statement is public, so a hash of it tells nothing new. */
-export const prekeyDigest = (kind: "one-time" | "rotating", device: Uint8Array, statement: Uint8Array): Uint8Array =>
-  new Uint8Array(hash("sha256", Buffer.concat([utf8(kind), device, statement]), "buffer"))
 
 /** What an exception means, in words that hold nothing of the content. */
 export function troubleOf(error: unknown): StoreTrouble {
@@ -188,7 +173,7 @@ function takeLock(folder: string): DatabaseSync {
   try {
     makePrivateFile(lockPath(folder))
     lock = new DatabaseSync(lockPath(folder), { timeout: 0 })
-    lock.exec("BEGIN EXCLUSIVE")
+    lock.exec("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE")
     return lock
   } catch (cause) {
     lock?.close()
@@ -208,12 +193,16 @@ function refuseForeign(db: DatabaseSync): void {
     throw new ValiseError("ERR_STORE_UNAVAILABLE", "the file is not a mailbox store, or its beginning is damaged")
   const version = pragma(db, "user_version")
   if (version !== schemaVersion)
-    throw new ValiseError("ERR_VERSION", `the mailbox store has version ${version}, this relay knows ${schemaVersion}`, {
-      hint: "start the newer release that wrote it",
-    })
+    throw new ValiseError(
+      "ERR_VERSION",
+      `the mailbox store has version ${version}, this relay knows ${schemaVersion}`,
+      {
+        hint: "start the newer release that wrote it",
+      },
+    )
 }
 
-const pragma = (db: DatabaseSync, name: string): unknown => db.prepare(`PRAGMA ${name}`).get()?.[name]
+const pragma = (db: DatabaseSync, name: string): number => Number(db.prepare(`PRAGMA ${name}`).get()?.[name])
 
 /**
  * Brings what a crash left into a state that is on the disk, then judges it. Without the checkpoint, frames that lie in

@@ -2,7 +2,7 @@
 import type { ErrorCode } from "../protocol/errors.ts"
 import type { Quota, StoreContents, StoredEnvelope } from "./store.ts"
 
-/** How a thread of the store begins: the writer first, then the reader; an inspector for each inspection. */
+/** A thread's first message. The writer begins before the reader; an inspector is made for each inspection. */
 export interface ThreadStart {
   readonly role: "writer" | "reader" | "inspector"
   readonly folder: string
@@ -14,7 +14,7 @@ export interface ThreadStart {
 export interface Writes {
   /** `record` is mailbox(16) ‖ blind(32) ‖ sealed bytes: one buffer, handed over without a copy. */
   append: { args: { record: Uint8Array; minute: number }; result: { minute: number } | "full" | "no-room" }
-  collect: { args: { mailbox: Uint8Array; sequences: readonly number[] }; result: undefined }
+  collect: { args: { mailbox: Uint8Array; sequences: readonly number[] }; result: number }
   /** Deletes at most `deletionsPerStep`; the result says how many. Called again until it is fewer. */
   expire: { args: { beforeMinute: number }; result: number }
   /** As `expire`, and after the last step prekeys and counter go too. */
@@ -31,21 +31,32 @@ export type WriteOf<K extends WriteKind> = { readonly kind: K } & Readonly<Write
 export type Write = { [K in WriteKind]: WriteOf<K> }[WriteKind]
 export type WriteResult = Writes[WriteKind]["result"]
 
-/** One batch is one transaction. `failed`: nothing of the batch is kept, and no later batch will be. */
+/** What the disk is asked to hold for this write, roughly. */
+export function sizeOf(write: Write): number {
+  if (write.kind === "append") return write.record.length
+  if (write.kind === "putPrekeys") return write.oneTime.reduce((sum, { length }) => sum + length, 4096)
+  return 256
+}
+
+/** One transaction: its sync stays well below a second on a slow disk. */
+export const transactionBytesMax = 4 * 1024 * 1024
+
+/** The answer to one message of writes. `failed`: nothing of them is kept, and of no later message will be. */
 export type BatchReply = { readonly results: readonly WriteResult[] } | { readonly failed: StoreTrouble }
 
-export type Reading =
-  | { readonly kind: "read"; readonly mailbox: Uint8Array; readonly after: number; readonly max: number }
-  | { readonly kind: "countPrekeys"; readonly device: Uint8Array }
-export type ReadReply =
-  | { readonly envelopes: readonly StoredEnvelope[] }
-  | { readonly count: number }
-  | { readonly failed: StoreTrouble }
+export interface Reads {
+  read: { args: { mailbox: Uint8Array; after: number; max: number }; result: readonly StoredEnvelope[] }
+  countPrekeys: { args: { device: Uint8Array }; result: number }
+}
+
+export type ReadKind = keyof Reads
+export type Read = { [K in ReadKind]: { readonly kind: K } & Readonly<Reads[K]["args"]> }[ReadKind]
+export type ReadReply = { readonly result: Reads[ReadKind]["result"] } | { readonly failed: StoreTrouble }
 
 export type InspectReply = { readonly contents: StoreContents } | { readonly failed: StoreTrouble }
 
-/** The first message of every thread. */
-export type Opened = { readonly opened: true } | { readonly failed: StoreTrouble }
+/** The answer to a thread's first message. */
+export type Begun = { readonly begun: true } | { readonly failed: StoreTrouble }
 
 /** An error on its way between threads. */
 export interface StoreTrouble {
@@ -54,6 +65,7 @@ export interface StoreTrouble {
   readonly hint?: string
 }
 
+/** A thread's last message; the thread then ends. */
 export const closing = "close"
 
 /** Envelopes that one step of `expire` or `forget` deletes, so that appends never wait for a whole mailbox to go. */

@@ -9,9 +9,9 @@ import { shapes, type Incarnation } from "../../protocol/address.ts"
 import { compare, concat, equal } from "../../protocol/bytes.ts"
 import { decodeCbor, encodeCbor } from "../../protocol/cbor.ts"
 import { journalHeadShape, type JournalHead } from "./journal.ts"
-import { tampered, type RecordCipher } from "./record-cipher.ts"
 import type { VaultAbout } from "./schema.ts"
 import type { StorageReadTx, StorageTx, StoredEntry } from "./storage.ts"
+import { tampered, type VaultKeys } from "./vault-keys.ts"
 
 export interface Head {
   readonly v: 1
@@ -22,42 +22,53 @@ export interface Head {
   readonly fingerprint: Uint8Array
   readonly journal: JournalHead
   /** Missing in a backup. */
-  readonly incarnation?: Incarnation | undefined
+  readonly volatile?: VolatileHead | undefined
+}
+
+export interface VolatileHead {
+  readonly incarnation: Incarnation
+  /**
+   * Seals the volatile records. It lies here alone and is replaced by `Vault.scrub`: to erase many records beyond
+   * recovery, it is enough that this one old head is gone.
+   */
+  readonly key: Uint8Array
 }
 
 export const emptyFingerprint: Uint8Array = new Uint8Array(32)
 
 /** Throws `ERR_VAULT_TAMPERED`. */
-export function readHead(rows: StorageReadTx, cipher: RecordCipher): Head {
+export function readHead(rows: StorageReadTx, keys: VaultKeys): Head {
   const sealed = rows.meta("head")
   if (!sealed) throw tampered("the vault's head is missing")
-  return decodeCbor(headShape, cipher.openHead(sealed))
+  return decodeCbor(headShape, keys.openHead(sealed))
 }
 
-export function writeHead(rows: StorageTx, cipher: RecordCipher, head: Head): void {
-  rows.setMeta("head", cipher.sealHead(encodeCbor(head)))
+export function writeHead(rows: StorageTx, keys: VaultKeys, head: Head): void {
+  rows.setMeta("head", keys.sealHead(encodeCbor(head)))
 }
 
 /** Adds the entry's element, or takes it away: the same act. */
-export function toggled(fingerprint: Uint8Array, cipher: RecordCipher, entry: StoredEntry): Uint8Array {
-  return cipher.element(entry).map((byte, i) => byte ^ fingerprint[i]!)
+export function toggled(fingerprint: Uint8Array, keys: VaultKeys, entry: StoredEntry): Uint8Array {
+  return keys.element(entry).map((byte, i) => byte ^ fingerprint[i]!)
 }
 
 /**
  * Throws `ERR_VAULT_TAMPERED` unless the records are those of the head, in order. Order counts: a lookup in a tree
  * whose entries are out of order can miss one that is there.
  */
-export function checkFingerprint(rows: StorageReadTx, cipher: RecordCipher, head: Head): void {
+export function checkFingerprint(rows: StorageReadTx, keys: VaultKeys, head: Head): void {
   let fingerprint = emptyFingerprint
   let previous: Uint8Array | undefined
   for (const entry of rows.entries()) {
     const place = concat(entry.collection, entry.id)
     if (previous && compare(previous, place) >= 0) throw tampered("the vault's records are out of order")
     previous = place
-    fingerprint = toggled(fingerprint, cipher, entry)
+    fingerprint = toggled(fingerprint, keys, entry)
   }
   if (!equal(fingerprint, head.fingerprint)) throw tampered("records of the vault are missing, altered or put back")
 }
+
+const bytes32: z.ZodType<Uint8Array> = shapes.hash
 
 const headShape: z.ZodType<Head> = z.strictObject({
   v: z.literal(1),
@@ -66,7 +77,7 @@ const headShape: z.ZodType<Head> = z.strictObject({
     realm: z.strictObject({ origin: z.string().max(255), mode: shapes.mode }),
   }),
   transactions: shapes.counter,
-  fingerprint: z.custom<Uint8Array>((x) => x instanceof Uint8Array && x.length === 32),
+  fingerprint: bytes32,
   journal: journalHeadShape,
-  incarnation: shapes.incarnation.optional(),
+  volatile: z.strictObject({ incarnation: shapes.incarnation, key: bytes32 }).optional(),
 })

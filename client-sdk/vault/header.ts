@@ -9,7 +9,7 @@ import { decodeCbor, encodeCbor } from "../../protocol/cbor.ts"
 import { ValiseError } from "../../protocol/errors.ts"
 import { sha3 } from "../../protocol/primitives.ts"
 import { lockedShape, type Locked } from "./lock.ts"
-import { tampered } from "./record-cipher.ts"
+import { tampered } from "./vault-keys.ts"
 
 export const vaultFormat = 1
 /** The lock's context of the data key. */

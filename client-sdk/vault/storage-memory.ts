@@ -61,6 +61,10 @@ export class MemoryVaultStorage implements VaultStorage {
     return this.#alone(() => true)
   }
 
+  compact(): boolean {
+    return this.scrub()
+  }
+
   close(): void {
     this.#closed = true
   }

@@ -37,6 +37,7 @@ const settings = `
   PRAGMA trusted_schema = OFF;
   PRAGMA cell_size_check = ON;
   PRAGMA synchronous = FULL;
+  PRAGMA temp_store = MEMORY;
   PRAGMA secure_delete = ON`
 
 /**
@@ -86,11 +87,16 @@ class SqliteVaultStorage implements VaultStorage {
   }
 
   foreignVersion(): number {
-    return this.#alone(() => pragma(this.#db, "data_version"))
+    return this.#alone(() => this.#guarded(() => pragma(this.#db, "data_version")))
   }
 
   scrub(): boolean {
-    return this.#alone(() => pragma(this.#db, "wal_checkpoint(TRUNCATE)") === 0)
+    return this.#alone(() => this.#guarded(() => pragma(this.#db, "wal_checkpoint(TRUNCATE)") === 0))
+  }
+
+  compact(): boolean {
+    this.#alone(() => this.#guarded(() => this.#db.exec("VACUUM")))
+    return this.scrub()
   }
 
   close(): void {
@@ -108,11 +114,10 @@ class SqliteVaultStorage implements VaultStorage {
         this.#guarded(() => this.#db.exec("COMMIT"))
         return result
       } catch (cause) {
-        if (this.#db.isTransaction) this.#db.exec("ROLLBACK")
+        this.#rollBack()
         throw cause
       } finally {
         this.#running = false
-        this.#failure = undefined
       }
     })
   }
@@ -120,7 +125,20 @@ class SqliteVaultStorage implements VaultStorage {
   #alone<T>(call: () => T): T {
     if (this.#closed) throw new ValiseError("ERR_USAGE", "the vault is closed")
     if (this.#running) throw new ValiseError("ERR_USAGE", "a transaction inside another")
-    return call()
+    try {
+      return call()
+    } finally {
+      this.#failure = undefined
+    }
+  }
+
+  /** SQLite may have done it already; if it cannot, the next BEGIN fails. */
+  #rollBack(): void {
+    try {
+      if (this.#db.isTransaction) this.#db.exec("ROLLBACK")
+    } catch {
+      // the error that led here is the one to tell
+    }
   }
 
   #guarded<T>(call: () => T): T {

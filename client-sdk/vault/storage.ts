@@ -22,10 +22,12 @@ export interface VaultStorage {
   /** A number that differs from the one before if, and only if, another connection has committed in between. */
   foreignVersion(): number
   /**
-   * Removes what deleted and overwritten records left in the storage's own files, as far as the file system obeys.
-   * `false` if a reader elsewhere held part of it back: try again later.
+   * Drops the copies that the storage's way of committing keeps of older states (a write-ahead log). Remnants inside the
+   * main file are few, but not excluded. `false` if a reader elsewhere held part of it back: try again later.
    */
   scrub(): boolean
+  /** As `scrub`, and rewrites the main file: afterwards the files hold the present records and nothing else. */
+  compact(): boolean
   /** Idempotent. Every other call throws `ERR_USAGE` afterwards. */
   close(): void
 }

@@ -4,13 +4,14 @@ import type { Incarnation } from "../../protocol/address.ts"
 import { utf8 } from "../../protocol/bytes.ts"
 import { decodeCbor, encodeCbor } from "../../protocol/cbor.ts"
 import { ValiseError } from "../../protocol/errors.ts"
-import { writeHead, toggled, type Head } from "./head.ts"
+import { writeHead, toggled, type Head, type VolatileHead } from "./head.ts"
 import { checkJournal, decodeJournalRecord, nextJournalRecord } from "./journal.ts"
 import type { JournalCheck, JournalDetails, JournalRecord } from "./journal.ts"
-import { tampered, type Place, type RecordCipher } from "./record-cipher.ts"
+import { RecordCipher, type Place } from "./record-cipher.ts"
 import type { Collection, CollectionTable, ListRange, NameOf, ReadTx } from "./schema.ts"
 import type { ValueOf, VaultEvent, VaultSchema, VaultTx } from "./schema.ts"
 import type { StorageReadTx, StorageTx, StoredEntry } from "./storage.ts"
+import { tampered, type VaultKeys } from "./vault-keys.ts"
 
 export const vaultLimits = {
   /** A key is an id or a few of them. */
@@ -24,22 +25,24 @@ export const ownPrefix = "vault."
 const journalCollection = `${ownPrefix}journal`
 
 export class Reader<C extends CollectionTable, E extends string> implements ReadTx<C, E> {
-  protected readonly cipher: RecordCipher
+  protected readonly keys: VaultKeys
   protected readonly schema: VaultSchema<C, E>
   protected head: Head
+  protected cipher: RecordCipher
   readonly #rows: StorageReadTx
   #ended = false
 
-  constructor(rows: StorageReadTx, cipher: RecordCipher, schema: VaultSchema<C, E>, head: Head) {
+  constructor(rows: StorageReadTx, keys: VaultKeys, schema: VaultSchema<C, E>, head: Head) {
     this.#rows = rows
-    this.cipher = cipher
+    this.keys = keys
+    this.cipher = new RecordCipher(keys, head.volatile?.key)
     this.schema = schema
     this.head = head
   }
 
   get incarnation(): Incarnation {
-    if (!this.head.incarnation) throw new ValiseError("ERR_VAULT", "the vault has no incarnation yet")
-    return this.head.incarnation
+    if (!this.head.volatile) throw new ValiseError("ERR_VAULT", "the vault has no incarnation yet")
+    return this.head.volatile.incarnation
   }
 
   get<N extends NameOf<C>>(collection: N, key: string): ValueOf<C, N> | undefined {
@@ -56,7 +59,7 @@ export class Reader<C extends CollectionTable, E extends string> implements Read
 
   count(collection: NameOf<C>): number {
     this.#collection(collection)
-    return this.rows().count(this.cipher.collectionTag(collection))
+    return this.rows().count(this.keys.collectionTag(collection))
   }
 
   *journal(range: { from?: number; limit?: number; reverse?: boolean } = {}): Iterable<JournalRecord<E | VaultEvent>> {
@@ -86,20 +89,26 @@ export class Reader<C extends CollectionTable, E extends string> implements Read
   }
 
   protected place(collection: NameOf<C>, key: string): Place {
-    return { collection, key, volatile: this.#collection(collection).volatile ?? false }
+    return {
+      collection: this.keys.collectionTag(collection),
+      id: this.keys.recordId(collection, key),
+      volatile: this.#collection(collection).volatile ?? false,
+    }
   }
 
-  protected valueAt(place: Place): Uint8Array | undefined {
-    const record = this.rows().record(
-      this.cipher.collectionTag(place.collection),
-      this.cipher.idOf(place.collection, place.key),
-    )
-    return record && this.cipher.open(place, record)
+  protected valueAt({ collection, id, volatile }: Place): Uint8Array | undefined {
+    const record = this.rows().record(collection, id)
+    return record && this.cipher.open({ ...record, volatile })
   }
 
   protected rows(): StorageReadTx {
     if (this.#ended) throw new ValiseError("ERR_USAGE", "used after the end of its transaction")
     return this.#rows
+  }
+
+  protected journalPlace(i: number): Place {
+    const collection = this.keys.collectionTag(journalCollection)
+    return { collection, id: this.keys.recordId(journalCollection, String(i)), volatile: false }
   }
 
   protected shape<N extends NameOf<C>>(collection: N): z.ZodType<ValueOf<C, N>> {
@@ -115,8 +124,8 @@ export class Reader<C extends CollectionTable, E extends string> implements Read
 
   #keys(collection: NameOf<C>): string[] {
     this.#collection(collection)
-    const entries = this.rows().entries(this.cipher.collectionTag(collection))
-    return Array.from(entries, this.cipher.keyReader(collection))
+    const entries = this.rows().entries(this.keys.collectionTag(collection))
+    return Array.from(entries, (entry) => this.cipher.openName(entry))
   }
 
   #decode<N extends NameOf<C>>(collection: N, bytes: Uint8Array): ValueOf<C, N> {
@@ -138,7 +147,7 @@ export class Reader<C extends CollectionTable, E extends string> implements Read
   }
 
   #journalBytes(i: number): Uint8Array | undefined {
-    return this.valueAt(journalPlace(i))
+    return this.valueAt(this.journalPlace(i))
   }
 }
 
@@ -147,8 +156,8 @@ export class Writer<C extends CollectionTable, E extends string> extends Reader<
   readonly #nowSeconds: number
   #changed = false
 
-  constructor(rows: StorageTx, cipher: RecordCipher, schema: VaultSchema<C, E>, head: Head, nowSeconds: number) {
-    super(rows, cipher, schema, head)
+  constructor(rows: StorageTx, keys: VaultKeys, schema: VaultSchema<C, E>, head: Head, nowSeconds: number) {
+    super(rows, keys, schema, head)
     this.#rows = rows
     this.#nowSeconds = nowSeconds
   }
@@ -159,12 +168,11 @@ export class Writer<C extends CollectionTable, E extends string> extends Reader<
     if (utf8(key).length > vaultLimits.keyBytesMax || bytes.length > vaultLimits.valueBytesMax)
       throw new ValiseError("ERR_TOO_LARGE", `too large for a record of ${collection}`)
     decodeCbor(this.shape(collection), bytes)
-    this.#put(place, bytes)
+    this.#put(place, key, bytes)
   }
 
   delete(collection: NameOf<C>, key: string): void {
-    const place = this.place(collection, key)
-    this.#remove(this.cipher.collectionTag(collection), this.cipher.idOf(collection, place.key))
+    this.#remove(this.place(collection, key))
   }
 
   appendJournal(entry: { readonly event: E; readonly details?: JournalDetails }): void {
@@ -175,47 +183,70 @@ export class Writer<C extends CollectionTable, E extends string> extends Reader<
   /** As `appendJournal`, for the vault's own events too. */
   appendOwn(event: E | VaultEvent, details: JournalDetails): void {
     const { bytes, head } = nextJournalRecord(this.head.journal, this.#nowSeconds, event, details)
-    this.#put(journalPlace(this.head.journal.count), bytes)
+    const i = this.head.journal.count
+    this.#put(this.journalPlace(i), String(i), bytes)
     this.#setHead({ journal: head })
   }
 
-  /** Empties the volatile part. What was sealed to the old incarnation's prekeys stays closed for good. */
-  startIncarnation(incarnation: Incarnation): void {
-    const old = [...this.rows().entries()].filter((entry) => entry.volatile)
-    for (const entry of old) this.#remove(entry.collection, entry.id)
-    this.#setHead({ incarnation })
+  /** Empties the volatile part and begins another. What was sealed to the old prekeys stays closed for good. */
+  startIncarnation(): Incarnation {
+    for (const entry of this.#volatileEntries()) this.#remove(entry) // defence: 24 erase-the-old-incarnation
+    const incarnation = this.keys.random.bytes(16) as Incarnation
+    this.#setVolatile({ incarnation, key: this.keys.random.bytes(32) })
+    return incarnation
+  }
+
+  /** Seals the volatile part under a new key. */
+  renewVolatileKey(): void {
+    const { incarnation } = this
+    const records = this.#volatileEntries().map((entry) => {
+      const record = this.rows().record(entry.collection, entry.id)
+      if (!record) throw tampered("a record is missing")
+      return { entry, key: this.cipher.openName(entry), value: this.cipher.open(record) }
+    })
+    this.#setVolatile({ incarnation, key: this.keys.random.bytes(32) })
+    for (const { entry, key, value } of records) this.#put(entry, key, value)
   }
 
   get hasIncarnation(): boolean {
-    return this.head.incarnation !== undefined
+    return this.head.volatile !== undefined
   }
 
   /** Writes the head if anything was changed. The number of transactions up to this one. */
   finish(): number {
     if (this.#changed) {
       this.#setHead({ transactions: this.head.transactions + 1 })
-      writeHead(this.#rows, this.cipher, this.head)
+      writeHead(this.#rows, this.keys, this.head)
     }
     return this.head.transactions
   }
 
-  #put(place: Place, value: Uint8Array): void {
-    const record = this.cipher.seal(place, value)
-    const old = this.rows().entry(record.collection, record.id)
+  #put(place: Place, key: string, value: Uint8Array): void {
+    const old = this.rows().entry(place.collection, place.id)
+    const record = this.cipher.seal(place, key, value)
     this.#rows.put(record)
     if (old) this.#toggle(old)
     this.#toggle(record)
   }
 
-  #remove(collection: Uint8Array, id: Uint8Array): void {
-    const old = this.rows().entry(collection, id)
+  #remove(place: Place): void {
+    const old = this.rows().entry(place.collection, place.id)
     if (!old) return
-    this.#rows.delete(collection, id)
+    this.#rows.delete(place.collection, place.id)
     this.#toggle(old)
   }
 
   #toggle(entry: StoredEntry): void {
-    this.#setHead({ fingerprint: toggled(this.head.fingerprint, this.cipher, entry) })
+    this.#setHead({ fingerprint: toggled(this.head.fingerprint, this.keys, entry) })
+  }
+
+  #volatileEntries(): StoredEntry[] {
+    return [...this.rows().entries()].filter((entry) => entry.volatile)
+  }
+
+  #setVolatile(volatile: VolatileHead): void {
+    this.cipher = new RecordCipher(this.keys, volatile.key)
+    this.#setHead({ volatile })
   }
 
   #setHead(change: Partial<Head>): void {
@@ -223,8 +254,6 @@ export class Writer<C extends CollectionTable, E extends string> extends Reader<
     this.#changed = true
   }
 }
-
-const journalPlace = (i: number): Place => ({ collection: journalCollection, key: String(i), volatile: false })
 
 function encoded(value: unknown): Uint8Array {
   try {

@@ -27,7 +27,7 @@ import { exercise, live } from "../support/sealing.ts"
 
 const elsewhere: Realm = { origin: "other.example", mode: "live" }
 const relay = signingKeyOf("relay")
-const item = { blind: bytesOf(32, "blind"), digest: hashOf("envelope"), mailbox: bytesOf<MailboxId>(16, "mailbox") }
+const item = { blind: bytesOf(32, "blind"), digest: hashOf("envelope"), mailbox: bytesOf(16, "mailbox") as MailboxId }
 const consentOfficer = officerOf(P)
 
 /** Signs in one realm, reads in another; says whether it was believed. */

@@ -18,7 +18,7 @@ import { live } from "../support/sealing.ts"
 
 const relay = signingKeyOf("relay")
 const others = [
-  { messageId: bytesOf<MessageId>(16, "another message") },
+  { messageId: bytesOf(16, "another message") as MessageId },
   { header: hashOf("another header") },
   { content: hashOf("another content") },
 ]
@@ -84,7 +84,7 @@ test("15 officer's receipt: it cannot say more than that it was seen", () => {
 const item = (n: number): AcceptedItem => ({
   blind: bytesOf(32, `blind ${n}`),
   digest: hashOf(`envelope ${n}`),
-  mailbox: bytesOf<MailboxId>(16, `mailbox ${n}`),
+  mailbox: bytesOf(16, `mailbox ${n}`) as MailboxId,
   minute: 30_000_000 + n,
 })
 const items = [0, 1, 2, 3, 4].map(item)

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest"
+import { utf8 } from "../../protocol/bytes.ts"
 import { SigningKey } from "../../protocol/primitives.ts"
-import { isSignedByLog, signCheckpoint } from "../../pki/checkpoint.ts"
+import { checkpointText, isSignedByLog, signCheckpoint } from "../../pki/checkpoint.ts"
 import { encodeNote, encodeVerifierKey, parseNote, verifierKey } from "../../pki/note.ts"
 import { judgeView } from "../../pki/split-view.ts"
 import { MerkleLog } from "../../pki/tree.ts"
@@ -47,7 +48,11 @@ describe("20 split view", () => {
 
   test("20 split view: neither another log nor garbage is a view of this one", () => {
     const other = signCheckpoint(logKey, { origin: "other.example/log", size: 10, root: new Uint8Array(32) }, 1)
-    for (const note of [other, new Uint8Array(), new Uint8Array(100).fill(65)])
+    const text = checkpointText({ origin: "other.example/log", size: 10, root: new Uint8Array(32), extensions: [] })
+    const [line] = parseNote(honest.own.checkpoint).signatures
+    const underOurName = encodeNote({ text, signatures: [{ ...line!, signature: logKey.sign(utf8(text)) }] })
+    expect(isSignedByLog(underOurName, vkey)).toBe(true)
+    for (const note of [other, underOurName, new Uint8Array(), new Uint8Array(100).fill(65)])
       expect(judgeView(honest.own, note, vkey)).toEqual({ view: "hearsay" })
   })
 

@@ -13,7 +13,7 @@ const minute = 30_000_000
 const item = (name: string): AcceptedItem => ({
   blind: bytesOf(32, `blind ${name}`),
   digest: hashOf(`envelope ${name}`),
-  mailbox: bytesOf<MailboxId>(16, `mailbox ${name}`),
+  mailbox: bytesOf(16, `mailbox ${name}`) as MailboxId,
   minute,
 })
 

@@ -1,10 +1,13 @@
 import { describe, expect, test } from "vitest"
+import type { MessageId } from "../../protocol/address.ts"
 import {
   attestationOf,
   consentDigest,
+  consentFor,
   consentTo,
   encodeConsent,
   encodeInvolved,
+  readSignedConsent,
   type Attestation,
   type ConsentScope,
   type ConsentTerms,
@@ -18,6 +21,8 @@ import {
   type ForwardInput,
   type ForwardReason,
 } from "../../protocol/forward.ts"
+import type { Signed } from "../../protocol/statement.ts"
+import { codeOf } from "../support/errors.ts"
 import { leafHash } from "../../protocol/leaves.ts"
 import { fixed } from "../../protocol/limits.ts"
 import {
@@ -32,6 +37,7 @@ import {
   held,
   listed,
   named,
+  officerOf,
   P,
   R,
   request,
@@ -43,9 +49,9 @@ import {
   T,
   terms,
 } from "../support/papers.ts"
-import { nowSeconds } from "../support/sealing.ts"
+import { live, nowSeconds } from "../support/sealing.ts"
 
-const requestId = bytesOf<RequestId>(16, "another request")
+const requestId = bytesOf(16, "another request") as RequestId
 const forward = forwardInput().forward
 
 /** Every way in which a paper can be for something else. */
@@ -54,7 +60,7 @@ const elsewhere: readonly (readonly [string, Partial<ConsentScope>])[] = [
   ["another content of the leaf", { leaves: [{ name: "indicators", hash: hashOf("other") }, ...named("involved")] }],
   ["fewer leaves", { leaves: named("involved", "type") }],
   ["another list of involved", { leaves: [...named("indicators"), { name: "involved", hash: hashOf("other") }] }],
-  ["another message", { messageId: bytesOf(16, "another message") }],
+  ["another message", { messageId: bytesOf(16, "another message") as MessageId }],
   ["another header", { header: hashOf("another header") }],
   ["another sender", { sender: stranger }],
   ["another forwarder", { forwarder: stranger }],
@@ -203,6 +209,15 @@ describe("25 consent: what an honest S, R and P refuse", () => {
     refused({ held: { ...held, sender: stranger } }, "another-message")
     for (const [, change] of elsewhere)
       refused({ consents: [consentPaper(R), consentPaper(P, { ...terms, ...change })] }, "consent-differs")
+  })
+
+  test("25 consent: S's copy is signed by an officer of P, over just these bytes", () => {
+    const { key } = officerOf(P)
+    const copy = consentFor(S, terms, live, key) as Signed
+    expect(readSignedConsent(key.publicKey, live, copy)).toEqual(terms)
+    const bent = { ...copy, bytes: encodeConsent({ ...terms, thirdParty: stranger }) }
+    for (const forged of [bent, consentFor(S, terms, live, officerOf(R).key) as Signed])
+      expect(codeOf(() => readSignedConsent(key.publicKey, live, forged))).toBe("ERR_UNTRUSTED")
   })
 
   test("25 consent: one good consent is enough, whatever else came from the same PoC", () => {

@@ -93,10 +93,10 @@ function honestEnvelopes(story: Story) {
     const input: SealInput = messageOf({
       sender: { poc: from, device: sender.id, key: sender.key },
       officer: officerOf(from),
-      messageId: bytesOf<MessageId>(16, name),
+      messageId: bytesOf(16, name) as MessageId,
       contentKey: story.contentKey,
       leaves,
-      recipients: [recipientOf(reader[to]!, secret[to]!)],
+      recipients: [recipientOf(reader[to]!, secret[to])],
       random: randomOf(`coins of ${name}`),
     })
     return seal(input).envelopes[0]!.bytes
@@ -147,7 +147,7 @@ test.each(papers)("27 a fourth party: the forged %s opens as the true one does",
   const sender = deviceOf({ message: S, consent: P, attestation: S, forward: R }[paper])
   const officer = officerOf(sender.poc)
   const opened = open({
-    ...openerOf(reader[me]!, forged, secret[me]!),
+    ...openerOf(reader[me]!, forged, secret[me]),
     judgeSender: () => ({ ok: true, deviceKey: sender.key.publicKey, officerKey: officer.key.publicKey, banners: [] }),
   })
   expect(opened).toMatchObject({ ok: true, header: { sender: { poc: sender.poc } } })

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest"
-import { deviceIdOf, mailboxOf, officerIdOf, type MailboxId, type OfficerId } from "../../protocol/address.ts"
+import { deviceIdOf, mailboxOf, officerIdOf } from "../../protocol/address.ts"
 import { readManifest, signMember, type Manifest } from "../../protocol/manifest.ts"
 import { codeOf } from "../support/errors.ts"
 import {
@@ -39,7 +39,7 @@ test("31 a listed key that is another's: an id of R's device or officer over a k
   const device = deviceIdOf(R, theirDevice.publicKey)
   const mine = { ...deviceEntry(S, deviceKey), device, mailbox: mailboxOf(device, "relay.example") }
   expect(read({ devices: [mine] })).toBe("ERR_UNTRUSTED")
-  const officer = officerIdOf(R, theirOfficer.publicKey) as OfficerId
+  const officer = officerIdOf(R, theirOfficer.publicKey)
   expect(read({ officers: [{ ...officerEntry(S, officerKey), officer }] })).toBe("ERR_UNTRUSTED")
 })
 
@@ -47,7 +47,7 @@ test("31 a listed key that is another's: R's mailbox behind a device of one's ow
   const theirs = deviceEntry(R, theirDevice).mailbox
   const mine = deviceEntry(S, deviceKey)
   expect(read({ devices: [{ ...mine, mailbox: theirs }] })).toBe("ERR_UNTRUSTED")
-  const elsewhere = mailboxOf(mine.device, "other.example") as MailboxId
+  const elsewhere = mailboxOf(mine.device, "other.example")
   expect(read({ devices: [{ ...mine, mailbox: elsewhere }] })).toBe("ERR_UNTRUSTED")
   expect(read({ devices: [{ ...mine, relay: "other.example", mailbox: elsewhere }] })).toBe("none")
 })
@@ -59,7 +59,9 @@ test("31 a listed key that is another's: one key in two places, the PoC's own ke
   for (const change of [twice, bothRoles, pocItself]) expect(read(change)).toBe("ERR_UNTRUSTED")
 })
 
-test("31 a listed key that is another's: a manifest of R under the key that is certified for S", () => {
+test("31 a listed key that is another's: a manifest of R under the key that is certified for S, and the reverse", () => {
+  const forgery = signUnchecked(manifest(), signingKeyOf("PoC R"))
+  expect(codeOf(() => readManifest(certified, live, forgery))).toBe("ERR_UNTRUSTED")
   const theirs = { poc: R, devices: [deviceEntry(R, theirDevice)], officers: [officerEntry(R, theirOfficer)] }
   expect(read(theirs)).toBe("ERR_UNTRUSTED")
 })

@@ -2,7 +2,7 @@
 import { deviceIdOf, type DeviceId, type PocAddress, type Realm } from "../../protocol/address.ts"
 import { equal, utf8 } from "../../protocol/bytes.ts"
 import { ClientConnection, RelayConnection } from "../../protocol/connection.ts"
-import { decodeLoginFrame } from "../../protocol/frames.ts"
+import { decodeLoginFrame, type LoginFrame } from "../../protocol/frames.ts"
 import { frameKeys, transcriptBytes, type FrameKeys } from "../../protocol/login.ts"
 import { sha3, shake256, SigningKey } from "../../protocol/primitives.ts"
 
@@ -81,18 +81,26 @@ export function logIn(both: Ends): FrameKeys {
 
 /** The frame keys, recomputed from the frames on the wire and the client's secret randomness. */
 export function keysOf(both: Ends, hello: Uint8Array, challenge: Uint8Array): FrameKeys {
-  const h = decodeLoginFrame(hello)
-  const c = decodeLoginFrame(challenge)
-  if (h?.type !== "hello" || c?.type !== "challenge") throw new Error("not a login")
-  const transcript = transcriptBytes({
-    host: h.host,
-    relayKey: relayKey.publicKey,
+  const clientRandom = seededRandom(`${both.seed}/client`)
+  clientRandom(32)
+  const { ephemeral } = decodeLoginFrame(challenge) as Extract<LoginFrame, { type: "challenge" }>
+  return frameKeys(clientRandom(32), ephemeral, transcriptOf(hello, challenge), both.device.id)
+}
+
+/** What the two ends sign, as anybody on the line can tell. */
+export function transcriptOf(
+  hello: Uint8Array,
+  challenge: Uint8Array,
+  relay = { host: relayHost, key: relayKey.publicKey },
+): Uint8Array {
+  const h = decodeLoginFrame(hello) as Extract<LoginFrame, { type: "hello" }>
+  const c = decodeLoginFrame(challenge) as Extract<LoginFrame, { type: "challenge" }>
+  return transcriptBytes({
+    host: relay.host,
+    relayKey: relay.key,
     nonceClient: h.nonce,
     nonceRelay: c.nonce,
     ephemeralClient: h.ephemeral,
     ephemeralRelay: c.ephemeral,
   })
-  const clientRandom = seededRandom(`${both.seed}/client`)
-  clientRandom(32)
-  return frameKeys(clientRandom(32), c.ephemeral, transcript, both.device.id)
 }

@@ -39,8 +39,8 @@ export const officerOf = (poc: PocAddress) => {
   const key = signingKeyOf(`officer of ${poc}`)
   return { key, id: officerIdOf(poc, key.publicKey) }
 }
-export const bytesOf = <B extends Uint8Array>(length: number, name: string): B => shake256(length, utf8(name)) as B
-export const hashOf = (name: string): Hash => bytesOf(32, name)
+export const bytesOf = (length: number, name: string): Uint8Array => shake256(length, utf8(name))
+export const hashOf = (name: string): Hash => bytesOf(32, name) as Hash
 
 export const leaves: readonly Leaf[] = [
   { name: "type", value: utf8("notification") },
@@ -52,7 +52,7 @@ export const leaves: readonly Leaf[] = [
 export const contentKey: Uint8Array = bytesOf(32, "content key")
 export const saltFor = (name: string): Uint8Array => saltOf(contentKey, name)
 
-const messageId: MessageId = bytesOf(16, "message")
+const messageId = bytesOf(16, "message") as MessageId
 const headerHash = taggedHash("header", utf8("the header")) as Hash
 
 /** The message as S, R and P hold it. */
@@ -71,7 +71,7 @@ export const named = (...names: readonly string[]): NamedHash[] =>
 
 export const request: ConsentRequest = {
   v: 1,
-  requestId: bytesOf<RequestId>(16, "request"),
+  requestId: bytesOf(16, "request") as RequestId,
   messageId,
   header: headerHash,
   content: held.contentHash,

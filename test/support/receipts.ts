@@ -9,7 +9,7 @@ export const officer = officerOf(R)
 
 /** What the sender remembers. */
 export const sent: SentEnvelope = {
-  messageId: bytesOf<MessageId>(16, "message"),
+  messageId: bytesOf(16, "message") as MessageId,
   headerHash: hashOf("header"),
   contentHash: hashOf("content"),
   device: deviceIdOf(R, device.publicKey),

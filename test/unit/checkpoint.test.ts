@@ -140,7 +140,13 @@ describe("opening, without witnesses", () => {
     const impostor = signCheckpoint(keyOf(2), tree, now)
     const otherLog = encodeVerifierKey(verifierKey(origin, "ed25519", keyOf(3).publicKey))
     const cosignerAsLog = encodeVerifierKey(verifierKey(origin, "cosignature", logKey.publicKey))
-    for (const bytes of [undated, unsigned, elsewhere, impostor])
+    const otherText = checkpointText({ ...tree, origin: "other.example/log", extensions: [] })
+    const [line] = note.signatures
+    const signedForOther = encodeNote({
+      text: otherText,
+      signatures: [{ ...line!, signature: logKey.sign(utf8(otherText)) }, cosign(logKey, origin, otherText, now)],
+    })
+    for (const bytes of [undated, unsigned, elsewhere, impostor, signedForOther])
       code(() => openCheckpoint(bytes, trust, now), "ERR_UNTRUSTED")
     const good = signCheckpoint(logKey, tree, now)
     const policy = parsePolicy(`log ${otherLog}\nquorum none\n`)
@@ -224,6 +230,8 @@ describe("opening, with a quorum of 2 of 3", () => {
       note.signatures[4]!.signature.with(7, 1),
       note.signatures[4]!.signature.with(0, 255),
       note.signatures[4]!.signature.subarray(0, 71),
+      note.signatures[4]!.signature.subarray(0, 3),
+      concat(note.signatures[4]!.signature, Uint8Array.of(0)),
     ]) {
       const signatures = note.signatures.with(4, { ...note.signatures[4]!, signature: bad })
       code(() => openCheckpoint(encodeNote({ ...note, signatures }), witnessed, now), "ERR_UNTRUSTED")

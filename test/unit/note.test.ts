@@ -55,6 +55,13 @@ describe("verifier keys", () => {
     ["trailing bytes", `${vkey}\n`],
   ])("%s is refused", (_, text) => refused(() => parseVerifierKey(text)))
 
+  test("a key of another length cannot sign", () => {
+    for (const length of [0, 31, 33])
+      expect(() => verifierKey("a", "ed25519", new Uint8Array(length))).toThrow(
+        expect.objectContaining({ code: "ERR_USAGE" }),
+      )
+  })
+
   test.each(["", "a b", "a+b", "a\u00a0b", "a\u2003b", "a\nb", "a\u0000b"])("the name %j cannot sign", (name) => {
     expect(() => verifierKey(name, "ed25519", new Uint8Array(32))).toThrow(
       expect.objectContaining({ code: "ERR_USAGE" }),
@@ -109,6 +116,7 @@ describe("notes", () => {
     ["an empty signature part", `${text}\n`],
     ["no empty line between", text + line],
     ["a missing last newline", note.slice(0, -1)],
+    ["another character for the last newline", `${note.slice(0, -1)}x`],
     ["an empty line at the end", `${note}\n`],
     ["a hyphen for the dash", note.replace("—", "-")],
     ["two spaces", note.replace("— ", "—  ")],

@@ -53,6 +53,11 @@ describe("reading a policy", () => {
     ["no quorum", witnesses],
     ["two quorums", "quorum none\nquorum none\n"],
     ["a cut last line", nested.slice(0, -1)],
+    ["another character for the last newline", "quorum nonex"],
+    [
+      "too many logs",
+      Array.from({ length: 65 }, (_, i) => `log ${vkey(i + 1, "ed25519")}\n`).join("") + "quorum none\n",
+    ],
     ["an unknown keyword", `${nested}relay x\n`],
     ["an unknown quorum", `${witnesses}quorum Z\n`],
     ["a name used before its line", `group g any X1\n${witnesses}quorum g\n`],

@@ -2,7 +2,16 @@ import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { SigningKey } from "../../protocol/primitives.ts"
 import { signCheckpoint } from "../../pki/checkpoint.ts"
-import { decodeBundle, encodeBundle, parseTilePath, tilePath, tileSource, tilesOf, type Tile } from "../../pki/tiles.ts"
+import {
+  decodeBundle,
+  encodeBundle,
+  newTiles,
+  parseTilePath,
+  tilePath,
+  tileSource,
+  tilesOf,
+  type Tile,
+} from "../../pki/tiles.ts"
 
 describe("paths", () => {
   test.each<[Tile, string]>([
@@ -52,6 +61,32 @@ describe("paths", () => {
     expect([...tilesOf(1, 256)]).toEqual([{ level: 1, index: 0, width: 1 }])
     expect([...tilesOf(0, 0)]).toEqual([])
   })
+})
+
+describe("what a growing tree adds", () => {
+  const paths = (before: number, size: number) => [...newTiles(before, size)].map(tilePath)
+
+  test.each([
+    [0, 0, []],
+    [5, 5, []],
+    [0, 1, ["tile/entries/000.p/1", "tile/0/000.p/1"]],
+    [255, 256, ["tile/entries/000", "tile/0/000", "tile/1/000.p/1"]],
+    [300, 301, ["tile/entries/001.p/45", "tile/0/001.p/45"]],
+    [256, 257, ["tile/entries/001.p/1", "tile/0/001.p/1"]],
+    [
+      255,
+      513,
+      [
+        "tile/entries/000",
+        "tile/entries/001",
+        "tile/entries/002.p/1",
+        "tile/0/000",
+        "tile/0/001",
+        "tile/0/002.p/1",
+        "tile/1/000.p/2",
+      ],
+    ],
+  ])("from %i to %i leaves", (before, size, expected) => expect(paths(before, size)).toEqual(expected))
 })
 
 describe("bundles", () => {

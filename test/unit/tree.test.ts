@@ -135,10 +135,26 @@ describe("proofs", () => {
     expect(refusals).toBeGreaterThan(482)
   })
 
-  test("a proof longer than the limit is refused before it is hashed", () => {
+  test("a proof longer than the limit is refused before it is looked at", () => {
     const long = Array.from({ length: proofHashesMax + 1 }, () => new Uint8Array(32))
+    Object.defineProperty(long, 0, { get: () => expect.fail("it was looked at") })
     expect(verifyInclusion(new Uint8Array(), 2, 2 ** 52, new Uint8Array(32), long)).toBe(false)
     expect(verifyConsistency(3, new Uint8Array(32), 2 ** 52, new Uint8Array(32), long)).toBe(false)
+  })
+
+  test("only hashes are siblings, even if a root was made from something else", () => {
+    const leaf = Uint8Array.of(1)
+    const sibling = new Uint8Array(33)
+    const left = sha256(Uint8Array.of(0), leaf)
+    const root = sha256(Uint8Array.of(1), left, sibling)
+    expect(verifyInclusion(leaf, 0, 2, root, [sibling])).toBe(false)
+    expect(verifyConsistency(1, left, 2, root, [sibling])).toBe(false)
+  })
+
+  test("equal trees need no proof and accept none", () => {
+    const root = treeOf(leavesOf(5)).rootAt(5)
+    expect(verifyConsistency(5, root, 5, root, [])).toBe(true)
+    expect(verifyConsistency(5, root, 5, root, [root])).toBe(false)
   })
 
   test("two trees that differ in one leaf are never consistent beyond it", () => {

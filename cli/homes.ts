@@ -1,0 +1,102 @@
+/** Where a PoC's installation lies: a home folder of its own, or one of the sandbox's by `--as`. */
+import { existsSync, readFileSync } from "node:fs"
+import { join, resolve } from "node:path"
+import { createInterface } from "node:readline/promises"
+import { z } from "zod"
+import { openPoc, type Poc } from "../client-sdk/index.ts"
+import { ValiseError } from "../protocol/errors.ts"
+
+/** `home.json`: where the parts of a home lie, relative to it. Secrets are files of their own, 0600. */
+export const homeFileShape = z.strictObject({
+  v: z.literal(1),
+  poc: z.string(),
+  vault: z.string(),
+  keyFile: z.string().optional(),
+  officerKeyFile: z.string().optional(),
+  /** Where the relay is reached, if not at `wss://` and its host. */
+  relay: z.string().optional(),
+})
+export type HomeFile = z.infer<typeof homeFileShape>
+
+/** The options that every verb takes. */
+export interface HomeOptions {
+  readonly as?: string
+  readonly data: string
+  readonly home?: string
+  readonly passphraseFile?: string
+  readonly input: boolean
+}
+
+export interface HomePlace {
+  readonly folder: string
+  readonly file: HomeFile
+}
+
+/** Throws `ERR_USAGE` with a hint if there is no such home. */
+export function findHome(options: HomeOptions): HomePlace {
+  const folder = options.as === undefined ? options.home : sandboxHome(options.data, options.as)
+  if (folder === undefined)
+    throw new ValiseError("ERR_USAGE", "whose vault?", {
+      hint: "give --as sg/technical (the sandbox's, see `valise sandbox`), or --home DIR, or set VALISE_HOME",
+    })
+  const path = join(folder, "home.json")
+  if (!existsSync(path))
+    throw new ValiseError("ERR_USAGE", `there is no home at ${folder}`, {
+      hint: options.as === undefined ? "a home holds a file home.json" : "start the sandbox once: npm start -- --once",
+    })
+  const parsed = homeFileShape.safeParse(readJson(path))
+  if (!parsed.success) throw new ValiseError("ERR_VAULT", `${path} is damaged`, { cause: parsed.error })
+  return { folder: resolve(folder), file: parsed.data }
+}
+
+/** @param connect `false`: only the vault, for verbs that ask nothing of the relay */
+export async function openHome(options: HomeOptions, connect: boolean): Promise<Poc> {
+  const { folder, file } = findHome(options)
+  const secret = file.keyFile
+    ? { keyFile: join(folder, file.keyFile) }
+    : { passphrase: await passphrase(options, file.poc) }
+  return openPoc({
+    vault: join(folder, file.vault),
+    ...secret,
+    ...(file.relay && { relay: file.relay }),
+    ...(file.officerKeyFile && { officer: { keyFile: join(folder, file.officerKeyFile) } }),
+    connect,
+  })
+}
+
+/** The folder of a sandbox's PoC, by `state/role`. */
+export const sandboxHome = (data: string, as: string): string =>
+  join(data, "pocs", as.split("/").slice(0, 2).join("-"))
+
+async function passphrase(options: HomeOptions, poc: string): Promise<string> {
+  if (options.passphraseFile !== undefined) {
+    try {
+      return readFileSync(options.passphraseFile, "utf8").replace(/\r?\n$/, "")
+    } catch (cause) {
+      throw new ValiseError("ERR_PASSPHRASE", "the passphrase file cannot be read", { cause, hint: options.passphraseFile })
+    }
+  }
+  if (!options.input || !process.stdin.isTTY)
+    throw new ValiseError("ERR_PASSPHRASE", "the vault needs its passphrase", { hint: "give --passphrase-file FILE" })
+  return askHidden(`Passphrase of ${poc}: `)
+}
+
+/** Asks on stderr without showing what is typed. */
+async function askHidden(question: string): Promise<string> {
+  process.stderr.write(question)
+  const lines = createInterface({ input: process.stdin, terminal: true })
+  try {
+    return await lines.question("")
+  } finally {
+    lines.close()
+    process.stderr.write("\n")
+  }
+}
+
+function readJson(path: string): unknown {
+  try {
+    return JSON.parse(readFileSync(path, "utf8"))
+  } catch (cause) {
+    throw new ValiseError("ERR_VAULT", `${path} cannot be read`, { cause })
+  }
+}

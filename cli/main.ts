@@ -1,0 +1,49 @@
+/** The command `valise`. Thin: every verb opens a home and calls the SDK; docs: README, "The command". */
+import { Command, CommanderError } from "commander"
+import { errorTable, ValiseError } from "../protocol/errors.ts"
+import { processIo, report } from "./io.ts"
+import { consentVerbs } from "./verbs/consents.ts"
+import { evidenceVerbs } from "./verbs/evidence.ts"
+import { messageVerbs } from "./verbs/messages.ts"
+import { relayVerbs } from "./verbs/relay.ts"
+import { sandboxVerbs } from "./verbs/sandbox.ts"
+
+export function program(): Command {
+  const command = new Command("valise")
+    .description("sealed, receipted messages between national cyber Points of Contact")
+    .option("--as <address>", "act as this PoC of the sandbox, e.g. sg/technical")
+    .option("--data <dir>", "the sandbox's folder", ".valise")
+    .option("--home <dir>", "a home of your own (or set VALISE_HOME)", process.env["VALISE_HOME"])
+    .option("--passphrase-file <file>", "where the vault's passphrase stands, on one line")
+    .option("--json", "one JSON object per line on stdout; errors as { code, hint } on stderr")
+    .option("--no-input", "never ask; fail instead")
+    .showHelpAfterError("valise: hint: valise --help, or valise VERB --help")
+    .exitOverride()
+    .configureOutput({ outputError: () => {} })
+  messageVerbs(command)
+  consentVerbs(command)
+  evidenceVerbs(command)
+  relayVerbs(command)
+  sandboxVerbs(command)
+  for (const each of [...command.commands, ...command.commands.flatMap((verb) => verb.commands)])
+    each.exitOverride().configureOutput({ outputError: () => {} })
+  return command
+}
+
+process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1))
+process.on("SIGINT", () => process.exit(errorTable.ERR_ABORTED.exit))
+
+try {
+  await program().parseAsync(process.argv)
+} catch (error) {
+  process.exitCode = finish(error)
+}
+
+function finish(error: unknown): number {
+  const io = processIo(process.argv.includes("--json"))
+  if (!(error instanceof CommanderError)) return report(io, error)
+  if (error.exitCode === 0) return 0
+  const message = error.message.replace(/^error: /, "")
+  const usage = error.code === "commander.help" ? "which verb?" : message
+  return report(io, new ValiseError("ERR_USAGE", usage, { hint: "valise --help, or valise VERB --help" }))
+}

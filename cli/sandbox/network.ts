@@ -1,0 +1,264 @@
+/**
+ * The sandbox's network: directory, relay on a loopback socket, the Secretariat's PoC and the agencies' PoCs, each with its
+ * own vault and keys, all in one folder. A second start goes on with the same keys and history; what has expired is
+ * renewed by those who hold the keys.
+ */
+import { appendFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { openPoc, ValiseError, type Poc } from "../../client-sdk/index.ts"
+import { nextManifest, withPocKey } from "../../client-sdk/enrol.ts"
+import { Directory } from "../../directory/directory.ts"
+import type { Proposal } from "../../directory/proposals.ts"
+import { signMember } from "../../protocol/manifest.ts"
+import { signApproval } from "../../pki/entries.ts"
+import { signPossession } from "../../pki/possession.ts"
+import { parseRelayConfig } from "../../relay/config.ts"
+import { DirectoryMirror } from "../../relay/directory-mirror.ts"
+import { relayLog } from "../../relay/log.ts"
+import { Relay } from "../../relay/relay.ts"
+import { serveRelay, type RelayServer } from "../../relay/server.ts"
+import { openSqliteStore } from "../../relay/store-sqlite.ts"
+import type { MailboxStore } from "../../relay/store.ts"
+import { seconds } from "../../system/machine.ts"
+import { nodeMachine } from "../../system/node.ts"
+import { findHome, type HomePlace } from "../homes.ts"
+import { addressOf, approvers, folderOf, makeHome, pocSecret, relayKey, settleHome, withApprover, withVault, writeHomeFile } from "./home.ts"
+import { automaticTitle, cast, names, realm, relayHost, type Name } from "./agencies.ts"
+
+const renewAheadSeconds = 30 * 86_400
+/** Brazil's second device is switched on for a moment when its prekeys near their end. */
+const secondDeviceEveryMs = 10 * 86_400_000
+
+export class Network {
+  readonly folder: string
+  readonly pocs: Record<Name, Poc>
+  readonly #directory: Directory
+  readonly #mirror: DirectoryMirror
+  readonly #server: RelayServer
+  readonly #store: MailboxStore
+
+  /** Makes the network if the folder has none, renews what has expired, and connects everybody. */
+  static async open(folder: string, port: number, told: (words: string) => void): Promise<Network> {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    const directory = existsSync(join(folder, "trust.txt"))
+      ? await Directory.open(join(folder, "directory"), nodeMachine)
+      : await makeNetwork(folder, told)
+    try {
+      await renew(folder, directory, told)
+      return await connect(folder, directory, port)
+    } catch (error) {
+      await directory.close()
+      throw error
+    }
+  }
+
+  constructor(parts: {
+    folder: string
+    pocs: Record<Name, Poc>
+    directory: Directory
+    mirror: DirectoryMirror
+    server: RelayServer
+    store: MailboxStore
+  }) {
+    this.folder = parts.folder
+    this.pocs = parts.pocs
+    this.#directory = parts.directory
+    this.#mirror = parts.mirror
+    this.#server = parts.server
+    this.#store = parts.store
+  }
+
+  get trustFile(): string {
+    return join(this.folder, "trust.txt")
+  }
+
+  get relayFolder(): string {
+    return join(this.folder, "relay")
+  }
+
+  get relayLogFile(): string {
+    return relayLogFile(this.folder)
+  }
+
+  get url(): string {
+    return this.#server.url
+  }
+
+  home(name: Name): HomePlace {
+    return findHome({ as: `${cast[name].state}/${cast[name].role}`, data: this.folder, input: false })
+  }
+
+  /** Runs `act` while this PoC's own client is switched off. */
+  async without<T>(name: Name, act: () => Promise<T>): Promise<T> {
+    await this.pocs[name].close()
+    try {
+      return await act()
+    } finally {
+      this.pocs[name] = await openAs(this.folder, name, this.url)
+    }
+  }
+
+  /** The automatic PoCs sign with the officer's key that is listed as automatic. */
+  async becomeAutomatic(name: Name): Promise<void> {
+    const keyFile = join(folderOf(this.folder, name), "automatic.key")
+    await this.pocs[name].close()
+    this.pocs[name] = await openAs(this.folder, name, this.url, { title: automaticTitle, keyFile })
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(Object.values(this.pocs).map((poc) => poc.close()))
+    this.#mirror.stop()
+    await this.#server.close()
+    await this.#store.close()
+    await this.#directory.close()
+  }
+}
+
+async function makeNetwork(folder: string, told: (words: string) => void): Promise<Directory> {
+  // What an interrupted first start left behind is worth nothing: no key in it was ever listed.
+  for (const part of ["directory", "pocs", "relay"]) rmSync(join(folder, part), { recursive: true, force: true })
+  told("Each agency makes its keys at its own desk; two officers of the Secretariat approve each entry in the public log.")
+  const { un, ...agencies } = cast
+  const secretariat = await makeHome(folder, "un")
+  const directory = await Directory.init(join(folder, "directory"), {
+    ...nodeMachine,
+    realm,
+    secretariat: { agency: un.agency, organisation: un.organisation, ...secretariat.key, manifest: secretariat.manifest },
+  })
+  const trust = directory.trustFile()
+  mkdirSync(join(folder, "relay"), { recursive: true, mode: 0o700 })
+  await listRelay(folder, directory)
+  await settleHome(folder, "un", trust)
+  for (const name of Object.keys(agencies) as (keyof typeof agencies)[]) {
+    const { agency, organisation, role, state } = agencies[name]
+    const { key, manifest } = await makeHome(folder, name)
+    const nomination = { state, role, agency, organisation, ...key, isDefault: true, manifest }
+    await approveByTwo(folder, directory, await directory.nominate(nomination))
+    await settleHome(folder, name, trust)
+  }
+  writeFileSync(join(folder, "trust.txt"), trust)
+  return directory
+}
+
+/** Two different officers sign at the Secretariat's desk; then the entry is logged. */
+async function approveByTwo(folder: string, directory: Directory, proposal: Proposal): Promise<void> {
+  for (const spec of approvers) {
+    const approval = await withApprover(folder, spec, (officer, key) =>
+      signApproval(key, realm, directory.approvalFor(proposal.id, officer)),
+    )
+    await directory.approve(proposal.id, approval)
+  }
+  await directory.issue(proposal.id)
+}
+
+async function listRelay(folder: string, directory: Directory): Promise<void> {
+  const key = relayKey(join(folder, "relay"))
+  const { publicKey } = key
+  const member = signPossession(key, realm, { use: "relay", host: relayHost })
+  key.erase()
+  const proposal = await directory.listRelay({ host: relayHost, urls: [], organisation: cast.un.organisation, key: publicKey, member })
+  await approveByTwo(folder, directory, proposal)
+}
+
+/** Certificates and manifests that have expired or soon will. */
+async function renew(folder: string, directory: Directory, told: (words: string) => void): Promise<void> {
+  const soon = seconds(nodeMachine.clock) + renewAheadSeconds
+  const relay = directory.state.relay(relayHost)
+  if (!relay || relay.notAfter < soon) {
+    await listRelay(folder, directory)
+    told("The relay's certificate was renewed.")
+  }
+  for (const name of names) {
+    const poc = directory.state.poc(addressOf(name))
+    if (!poc) continue
+    if (poc.notAfter < soon) {
+      const member = await withVault(folder, name, (vault) =>
+        withPocKey(vault, pocSecret(folder, name), (key) => signMember(key, realm, poc.address)),
+      )
+      await approveByTwo(folder, directory, await directory.renewCertificate(poc.address, member))
+      told(`${poc.address}: the entry was confirmed and its certificate renewed.`)
+    }
+    if (poc.manifest && poc.manifestBytes && poc.manifest.expires < soon) {
+      const previous = { manifest: poc.manifest, bytes: poc.manifestBytes }
+      const next = await withVault(folder, name, (vault) =>
+        nextManifest(vault, pocSecret(folder, name), nodeMachine, previous, previous.manifest),
+      )
+      await directory.submitManifest(poc.address, next.signed, next.coSignatures)
+      told(`${poc.address}: its manifest was about to expire and was renewed.`)
+    }
+  }
+}
+
+async function connect(folder: string, directory: Directory, port: number): Promise<Network> {
+  const { clock, random } = nodeMachine
+  const log = relayLog({ write: (line) => appendFileSync(relayLogFile(folder), line, { mode: 0o600 }) })
+  const mirror = new DirectoryMirror({ anchor: directory.anchor, host: relayHost, source: directory.logSource(), clock, log })
+  const store = await openSqliteStore(join(folder, "relay"))
+  const { certificate } = directory.state.relay(relayHost)!
+  const relay = new Relay({
+    realm,
+    host: relayHost,
+    key: relayKey(join(folder, "relay")),
+    certificate,
+    store,
+    directory: mirror,
+    clock,
+    random,
+    log,
+  })
+  await mirror.follow((device, mailbox) => relay.deviceLeft(device, mailbox))
+  const server = await serveRelay({ relay, config: parseRelayConfig({ port }), clock, log }).catch((cause: unknown) => {
+    throw new ValiseError("ERR_USAGE", `the relay cannot listen on port ${port}`, {
+      cause,
+      hint: "another program has it; leave --port out to take any free one",
+    })
+  })
+  for (const name of names) writeHomeFile(folder, name, server.url)
+  const opened = await Promise.all(
+    names.map(async (name) => {
+      const poc = await openAs(folder, name, server.url, undefined, false)
+      await poc.syncLog(directory.logSource())
+      poc.connect()
+      await poc.until(() => (poc.ready ? true : undefined), AbortSignal.timeout(60_000))
+      return [name, poc] as const
+    }),
+  )
+  const pocs = Object.fromEntries(opened) as Record<Name, Poc>
+  await switchOnForAMoment(folder, directory, server.url)
+  return new Network({ folder, pocs, directory, mirror, server, store })
+}
+
+/** Brazil's second device publishes its prekeys and is switched off again. */
+async function switchOnForAMoment(folder: string, directory: Directory, url: string): Promise<void> {
+  const home = folderOf(folder, "br")
+  const poc = await openPoc({ vault: join(home, "device-2.vault"), keyFile: join(home, "device-2.key"), relay: url, connect: false })
+  try {
+    const lastOn = poc.lastReady()
+    if (lastOn !== undefined && nodeMachine.clock.now() - lastOn * 1000 < secondDeviceEveryMs) return
+    await poc.syncLog(directory.logSource())
+    poc.connect()
+    await poc.until(() => (poc.ready ? true : undefined), AbortSignal.timeout(60_000))
+  } finally {
+    await poc.close()
+  }
+}
+
+function openAs(
+  folder: string,
+  name: Name,
+  relay: string,
+  officer: { title?: string; keyFile: string } = { keyFile: join(folderOf(folder, name), "officer.key") },
+  connectNow = true,
+): Promise<Poc> {
+  const home = folderOf(folder, name)
+  const title = officer.title ?? "duty officer (exercise)"
+  return openPoc({
+    vault: join(home, "device-1.vault"),
+    keyFile: join(home, "device-1.key"),
+    officer: { ...officer, title },
+    relay,
+    connect: connectNow,
+  })
+}
+
+const relayLogFile = (folder: string): string => join(folder, "relay", "relay.log")

@@ -1,0 +1,82 @@
+/** What `npm start` runs: open the network, tell the scenario, print the closing table, and stay up for messages of your own. */
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import { ValiseError } from "../../client-sdk/index.ts"
+import { errorTable } from "../../protocol/errors.ts"
+import { nodeClock } from "../../system/node.ts"
+import { report, strong, table, type Io } from "../io.ts"
+import { cast, names } from "./agencies.ts"
+import { answerAutomatically } from "./automatic.ts"
+import { Network } from "./network.ts"
+import { playScenario, type Outcome } from "./scenario.ts"
+import { Story } from "./story.ts"
+
+export interface SandboxOptions {
+  readonly folder: string
+  readonly once: boolean
+  readonly port: number
+  /** A STIX 2.1 bundle or MISP event; the project's own sample by default. */
+  readonly indicators?: Uint8Array
+}
+
+/** Sets the exit code; throws only what keeps the network from starting. */
+export async function runSandbox(io: Io, options: SandboxOptions): Promise<void> {
+  const story = new Story(io, nodeClock)
+  story.tell(strong("Valise: an exercise with invented agencies, on this machine alone"))
+  const network = await Network.open(options.folder, options.port, (words) => story.tell(words))
+  const stop = new AbortController()
+  const onSignal = (): void => stop.abort()
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, onSignal)
+  try {
+    story.happened("relay.ready", { url: network.url, folder: options.folder }, `the relay listens on ${network.url}; all data is in ${options.folder}`)
+    const outcome = await playScenario(network, story, options.indicators ?? sample(), stop.signal)
+    story.tell(`\n${closingTable(outcome)}`)
+    story.happened("complete", { ok: true, case: outcome.caseId, evidence: outcome.evidence, trust: network.trustFile }, undefined)
+    if (!options.once) await stayUp(network, story, options, stop.signal)
+  } catch (error) {
+    if (stop.signal.aborted) process.exitCode = errorTable.ERR_ABORTED.exit
+    else {
+      story.happened("complete", { ok: false, code: error instanceof ValiseError ? error.code : "ERR_INTERNAL" }, undefined)
+      process.exitCode = report(io, error)
+    }
+  } finally {
+    await network.close()
+  }
+}
+
+async function stayUp(network: Network, story: Story, options: SandboxOptions, signal: AbortSignal): Promise<void> {
+  const automatic = names.filter((name) => cast[name].automatic)
+  for (const name of automatic) await network.becomeAutomatic(name)
+  const data = options.folder === ".valise" ? "" : ` --data ${options.folder}`
+  story.tell(
+    [
+      "",
+      strong("The network stays up. Write a message of your own from a second terminal, in this folder:"),
+      `  npx valise${data} --as ke/technical send --to sg/technical --subject "Test" --text "Do you see this?"`,
+      `  npx valise${data} --as ke/technical show latest`,
+      `  npx valise${data} --as sg/technical inbox`,
+      "Singapore, Brazil and France answer by themselves, and say so. Ctrl-C ends the sandbox; nothing is lost.",
+      "",
+    ].join("\n"),
+  )
+  await Promise.all(automatic.map((name) => answerAutomatically(network.pocs[name], (words) => story.tell(words), signal)))
+}
+
+const sample = (): Uint8Array => new Uint8Array(readFileSync(join(import.meta.dirname, "sample.json")))
+
+/** Who ends up with what. What was observed in this run decides where it can. */
+function closingTable({ inspection, observed }: Outcome): string {
+  const yes = "yes"
+  const no = "no"
+  const relayReads = inspection.found.length > 0 ? "FOUND IN ITS STORE" : "no (searched)"
+  const rows = [
+    ["", "reads the message", "reads the indicators", "knows that they talked", "can prove what to others"],
+    ["Kenya", "yes (wrote it)", "yes (wrote them)", yes, "what it wrote, and that devices and officers of Singapore and Brazil signed for exactly this"],
+    ["Singapore", yes, yes, yes, "that Kenya wrote to it, and when; not what"],
+    ["Brazil", yes, yes, yes, "that Kenya wrote to it, and when; not what"],
+    ["France", observed.franceReadsMessage ? "YES" : no, observed.franceReadsIndicators ? yes : "NO", yes, "nothing of the content: its papers are as good as its own word"],
+    ["the relay", relayReads, relayReads, "keeps: no; could watch: yes", "that it stored sealed bytes for a mailbox at a minute"],
+    ["the Secretariat", no, no, "as operator of the relay it could watch", "who is who: the log of certificates and manifests"],
+  ]
+  return table(rows)
+}

@@ -1,0 +1,103 @@
+/** Consent-gated forwarding: ask, see, grant, refuse, withdraw, forward. */
+import type { Command } from "commander"
+import { ValiseError, type ConsentView, type Poc } from "../../client-sdk/index.ts"
+import { print } from "../io.ts"
+import { consentWords, sentWords } from "../words.ts"
+import { drained, example, find, seconds, settled } from "./messages.ts"
+import { withPoc } from "./with-poc.ts"
+
+export function consentVerbs(program: Command): void {
+  const consent = program.command("consent").description("who may be shown what: nothing is passed on without everyone involved")
+
+  consent
+    .command("list", { isDefault: true })
+    .description("requests and what has been said to them")
+    .addHelpText("after", example("valise --as br/technical consent list"))
+    .action(
+      withPoc(false, (io, poc) => {
+        const consents = poc.consents()
+        print(io, { consents }, () => consents.map(consentWords).join("\n\n") || "no request for consent yet")
+      }),
+    )
+
+  consent
+    .command("request")
+    .description("ask everyone involved whether named parts may go to a third PoC")
+    .argument("<id>", "the message, by any unique beginning of its id, or `latest`")
+    .requiredOption("--with <address>", "the third PoC")
+    .requiredOption("--share <name...>", "the parts, e.g. indicators")
+    .requiredOption("--purpose <text>", "what for; everyone who is asked reads it")
+    .option("--wait <seconds>", "how long to wait for the relay's receipts", seconds, 10)
+    .addHelpText(
+      "after",
+      example('valise --as sg/technical consent request latest --with fr/technical --share indicators --purpose "same campaign"'),
+    )
+    .action(
+      withPoc(true, async (io, poc, options: RequestOptions, id) => {
+        const handle = find(poc, id, "any").requestConsent({
+          with: options.with,
+          leaves: options.share,
+          purpose: options.purpose,
+        })
+        await drained(poc, options.wait)
+        print(io, { consent: handle.view }, () => consentWords(handle.view))
+      }),
+    )
+
+  for (const [name, description, change] of changes)
+    consent
+      .command(name)
+      .description(description)
+      .argument("<request>", "any unique beginning of the request's id, or `latest`")
+      .option("--wait <seconds>", "how long to wait for the relay's receipts", seconds, 10)
+      .addHelpText("after", example(`valise --as br/technical consent ${name} latest`))
+      .action(
+        withPoc(true, async (io, poc, options: { wait: number }, id) => {
+          const view = change(poc, requestId(poc, id))
+          await drained(poc, options.wait)
+          print(io, { consent: view }, () => consentWords(view))
+        }),
+      )
+
+  program
+    .command("forward")
+    .description("pass agreed parts on; refused without the consent of everyone involved and the sender's attestation")
+    .argument("<id>", "the message, by any unique beginning of its id, or `latest`")
+    .requiredOption("--to <address>", "the third PoC")
+    .requiredOption("--share <name...>", "the parts, as they were agreed")
+    .option("--wait <seconds>", "how long to wait for the relay's receipt", seconds, 10)
+    .addHelpText("after", example("valise --as sg/technical forward latest --to fr/technical --share indicators"))
+    .action(
+      withPoc(true, async (io, poc, options: ForwardOptions, id) => {
+        const sent = find(poc, id, "any").forward({ to: options.to, leaves: options.share })
+        const accepted = await settled(poc, sent, options.wait)
+        print(io, { message: sent.view, accepted }, () => sentWords(sent.view, accepted))
+      }),
+    )
+}
+
+interface RequestOptions {
+  readonly with: string
+  readonly share: string[]
+  readonly purpose: string
+  readonly wait: number
+}
+
+interface ForwardOptions {
+  readonly to: string
+  readonly share: string[]
+  readonly wait: number
+}
+
+const changes = [
+  ["grant", "say yes; the sender's yes is its attestation, which goes out when everyone has consented", (poc, id) => poc.grant(id)],
+  ["refuse", "say no; no reason is needed", (poc, id) => poc.refuse(id)],
+  ["withdraw", "take a consent back; too late for what has been read already", (poc, id) => poc.withdraw(id)],
+] as const satisfies [string, string, (poc: Poc, id: string) => ConsentView][]
+
+function requestId(poc: Poc, id: string): string {
+  if (id !== "latest") return id
+  const newest = poc.consents().at(-1)
+  if (!newest) throw new ValiseError("ERR_NOT_FOUND", "there is no request for consent yet")
+  return newest.requestId
+}

@@ -1,0 +1,54 @@
+/** The operator's view: everything that the relay keeps, beside what one who watches live could see. */
+import { join } from "node:path"
+import type { Command } from "commander"
+import { describeRelay, type RelayInspection } from "../../relay/inspect.ts"
+import { inspectStore } from "../../relay/store-inspect.ts"
+import { print, strong, table } from "../io.ts"
+import { example } from "./messages.ts"
+import { action } from "./with-poc.ts"
+
+export function relayVerbs(program: Command): void {
+  program
+    .command("relay")
+    .description("the operator's side")
+    .command("inspect")
+    .description("everything that the relay keeps, beside what an operator who watches live could see")
+    .option("--store <dir>", "the relay's folder; the sandbox's by default")
+    .addHelpText("after", example("valise relay inspect"))
+    .action(
+      action<{ store?: string; data: string }>((io, options) => {
+        const inspected = describeRelay(inspectStore(options.store ?? join(options.data, "relay")).contents)
+        print(io, inspected, () => inspectionWords(inspected))
+      }),
+    )
+}
+
+export function inspectionWords(inspected: RelayInspection): string {
+  const rows = inspected.mailboxes.flatMap(({ mailbox, waiting }) =>
+    waiting.map(({ bytes, minute, sequence }) => [
+      mailbox,
+      String(sequence),
+      `${new Date(minute * 60_000).toISOString().slice(0, 16)}Z`,
+      `${bytes} bytes`,
+    ]),
+  )
+  const prekeys = inspected.prekeys.map(({ device, oneTime, rotating }) => [
+    `${device.slice(0, 32)}…`,
+    `${oneTime} one-time`,
+    rotating ? "1 rotating" : "no rotating",
+  ])
+  return [
+    strong("Waiting envelopes: mailbox, number, minute, size"),
+    rows.length > 0 ? table(rows) : "none",
+    "",
+    strong("Public prekeys, by device"),
+    prekeys.length > 0 ? table(prekeys) : "none",
+    inspected.intact ? "" : `${inspected.quarantined} damaged records are quarantined\n`,
+    strong("The relay keeps"),
+    ...inspected.keeps.map((line) => `  ${line}`),
+    strong("An operator who watches live could also see"),
+    ...inspected.couldWatch.map((line) => `  ${line}`),
+    strong("It never sees"),
+    ...inspected.neverSees.map((line) => `  ${line}`),
+  ].join("\n")
+}

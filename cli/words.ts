@@ -1,0 +1,136 @@
+/** Results in words for a duty officer. Text that others wrote goes through `safe` before it reaches a terminal. */
+import type {
+  ConsentView,
+  Contact,
+  Identity,
+  MessageView,
+  Notice,
+  RecipientStatus,
+} from "../client-sdk/index.ts"
+import { faint, safe, strong, table } from "./io.ts"
+
+export function whoamiWords(identity: Identity, notices: readonly Notice[]): string {
+  const lines = [
+    `${strong(identity.poc)}  device ${identity.device.slice(0, 8)}${identity.officer ? `, officer "${safe(identity.officer)}"` : ""}`,
+    `directory ${identity.realm.origin}, mode ${identity.realm.mode}, ${identity.log.size} entries, fingerprint ${identity.log.fingerprint}`,
+    `relay ${identity.relay}`,
+  ]
+  if (notices.length > 0) lines.push("", strong("Notices"), ...notices.map(noticeWords))
+  return lines.join("\n")
+}
+
+export const noticeWords = ({ at, kind, text }: Notice): string => `${at}  ${kind}: ${safe(text)}`
+
+export function contactsWords(contacts: readonly Contact[]): string {
+  const rows = contacts.map((contact) => [
+    contact.address,
+    safe(contact.organisation),
+    contact.isDefault ? `default for ${contact.address.split("/").slice(0, 2).join("/")}` : "",
+    `${contact.devices} device${contact.devices === 1 ? "" : "s"}`,
+    `certified until ${contact.certificateUntil}`,
+  ])
+  return table(rows)
+}
+
+/** One line per message. */
+export function inboxWords(messages: readonly MessageView[], none: string): string {
+  if (messages.length === 0) return none
+  return table(
+    messages.map((view) => [
+      view.id.slice(0, 8),
+      view.created,
+      view.direction === "in" ? view.from : view.to.join(", "),
+      view.tlp ? `TLP:${view.tlp}` : "",
+      headline(view),
+      view.direction === "in" ? (view.acknowledged ? "seen" : "") : (view.status ?? []).map((row) => row.state).join(", "),
+    ]),
+  )
+}
+
+export function messageWords(view: MessageView, others: readonly MessageView[] = []): string {
+  const lines = [
+    `${strong(headline(view))}  ${faint(view.id)}`,
+    `from ${view.from}${view.releasedBy ? `, released by "${safe(view.releasedBy)}"` : ""}, ${view.created}`,
+    `to ${view.to.join(", ")}${view.tlp ? `   TLP:${view.tlp}` : ""}   expires ${view.expires}`,
+  ]
+  for (const banner of view.banners) lines.push(strong(`! ${safe(banner)}`))
+  if (view.forward) lines.push(forwardWords(view))
+  if (view.response) {
+    lines.push(`response: ${strong(view.response.disposition)}`)
+    if (view.response.note) lines.push(indented(view.response.note))
+    if (view.response.disputes) lines.push(`disputes part: ${safe(view.response.disputes)}`)
+    if (view.response.redirectedTo) lines.push(`turn to: ${safe(view.response.redirectedTo)}`)
+  }
+  if (view.content !== null && typeof view.content === "object")
+    for (const [name, value] of Object.entries(view.content)) lines.push(`${name}: ${indented(String(value)).trimStart()}`)
+  const parts = view.parts.filter(({ name }) => name !== "body" && name !== "response" && name !== "statement")
+  if (parts.length > 0) lines.push(`parts: ${parts.map(({ name, bytes }) => `${name} (${bytes} bytes)`).join(", ")}`)
+  if (view.direction === "in") lines.push(view.acknowledged ? `seen and signed for: ${view.acknowledged}` : "not acknowledged yet")
+  for (const row of view.status ?? []) lines.push(...recipientWords(row))
+  if (others.length > 0) lines.push("", "In the same case:", inboxWords(others, ""))
+  lines.push("", faint(nextSteps(view)))
+  return lines.join("\n")
+}
+
+export function sentWords(view: MessageView, accepted: boolean): string {
+  const id = strong(view.id.slice(0, 8))
+  if (accepted)
+    return `${id} is sealed, and the relay has signed that it stores it for ${view.to.join(", ")}`
+  return (
+    `${id} is durable in the outbox, but not at the relay yet. It goes out by itself when the relay can be reached` +
+    ` and the process that holds the line (or this command) runs.`
+  )
+}
+
+export function consentWords(view: ConsentView): string {
+  const lines = [
+    `${strong(view.requestId.slice(0, 8))}  ${view.state}  ${view.forwarder} asks to share ${view.leaves.map((leaf) => safe(leaf)).join(", ")} of ${view.message.slice(0, 8)} (${view.sender}) with ${view.thirdParty}`,
+    `  purpose: ${safe(view.purpose)}   TLP:${view.tlp}   here as ${view.role}, said: ${view.mine}`,
+    `  consented: ${list(view.consented)}   refused: ${list(view.refused)}   withdrawn: ${list(view.withdrawn)}   attested: ${view.attested ? "yes" : "no"}`,
+  ]
+  return lines.join("\n")
+}
+
+function forwardWords(view: MessageView): string {
+  const { forwarder, parts, unverified, verifiedFrom } = view.forward!
+  const shared = parts.map(({ name }) => safe(name)).join(", ")
+  return verifiedFrom
+    ? strong(`verified from ${verifiedFrom}: ${shared}, forwarded by ${forwarder} with the consent of everyone involved`)
+    : strong(`unverified: the forwarder's word only (${forwarder}; ${unverified ?? "not judged yet"})`)
+}
+
+function recipientWords(row: RecipientStatus): string[] {
+  const lines = [`${row.poc}: ${strong(row.state)}`]
+  for (const device of row.devices) {
+    const steps = [
+      device.accepted ? `accepted by ${device.accepted.relay} ${device.accepted.minute}` : "not accepted yet",
+      device.delivered ? `delivered ${device.delivered.at}` : device.accepted ? "waits in its mailbox" : "",
+      device.prekey === "rotating" ? "sealed to a rotating prekey" : "",
+    ]
+    lines.push(`  device ${device.device.slice(0, 8)}: ${steps.filter(Boolean).join("; ")}`)
+  }
+  if (row.acknowledged) lines.push(`  seen by "${safe(row.acknowledged.officer)}" ${row.acknowledged.at} (does not indicate concurrence)`)
+  if (row.response) lines.push(`  answered ${row.response.disposition} ${row.response.at} (${row.response.message.slice(0, 8)})`)
+  return lines
+}
+
+function nextSteps(view: MessageView): string {
+  const id = view.id.slice(0, 8)
+  if (view.direction === "out") return `next: valise show ${id} · valise evidence export ${view.case.slice(0, 8)}`
+  if (view.type === "forward") return "next: valise inbox read ID --share NAME -o FILE"
+  return `next: valise acknowledge ${id} · valise respond ${id} acting · valise reply ${id} --text …`
+}
+
+function headline(view: MessageView): string {
+  if (view.subject !== undefined) return safe(view.subject)
+  if (view.response) return `response: ${view.response.disposition}`
+  return view.type
+}
+
+const list = (items: readonly string[]): string => (items.length > 0 ? items.join(", ") : "none")
+
+const indented = (text: string): string =>
+  safe(text, { lines: true })
+    .split("\n")
+    .map((line) => `  ${line}`)
+    .join("\n")

@@ -1,0 +1,209 @@
+/**
+ * The part of the log that an evidence file carries: which entries it needs, and what they say of a key at a moment.
+ * They are judged by the same rules as every reader applies to the whole log, and each at the time of the evidence:
+ * a device that has left its manifest since was still listed then.
+ */
+import { parsePocAddress, type PocAddress } from "../../protocol/address.ts"
+import { hex } from "../../protocol/bytes.ts"
+import type { TrustAnchor } from "../../pki/anchor.ts"
+import {
+  bodyStructures,
+  entryStructure,
+  revocationStructure,
+  type LogEntry,
+  type Revocation,
+  type RevocationReason,
+} from "../../pki/entries.ts"
+import type { PocHistory } from "../../pki/poc-history.ts"
+import { Replay } from "../../pki/replay.ts"
+import { validateRoot } from "../../pki/validator.ts"
+import type { EvidenceReason } from "./reasons.ts"
+
+export interface IndexedLeaf {
+  readonly index: number
+  readonly bytes: Uint8Array
+}
+
+/** Who appears in an evidence file. */
+export interface Involved {
+  readonly pocs: ReadonlySet<PocAddress>
+  /** Relays whose receipts it holds. */
+  readonly hosts: ReadonlySet<string>
+}
+
+/**
+ * The entries, all of which count in the whole log, that a reader of the evidence needs: issuing CAs, the Secretariat, the
+ * PoCs and relays involved, what ended any of these, and the roles that the PoCs have. Nothing about other PoCs.
+ */
+export function entriesFor<T extends IndexedLeaf>(counted: readonly T[], involved: Involved): T[] {
+  const entries = counted.map((leaf) => ({ leaf, entry: entryStructure.decode(leaf.bytes) }))
+  const pocs = new Set(involved.pocs)
+  for (const { entry } of entries) if (entry.kind === "certificate") addSecretariat(pocs, entry)
+  const roles = new Set([...pocs].map((poc) => parsePocAddress(poc).role))
+  return entries.filter(({ entry }) => isNeeded(entry, pocs, involved.hosts, roles)).map(({ leaf }) => leaf)
+}
+
+/** A question that is asked when all entries up to a moment have been counted. */
+export interface Question {
+  /** Seconds. */
+  readonly at: number
+  readonly ask: (directory: Pick<Replay, "pocs">) => void
+}
+
+/** When and why a key ended. */
+interface Ended {
+  readonly moment: number
+  readonly reason: RevocationReason
+}
+
+interface RelayKey {
+  readonly key: Uint8Array
+  /** Seconds: since when it is listed, and its certificate's life. */
+  readonly listed: number
+  readonly notBefore: number
+  readonly notAfter: number
+}
+
+export class LogPart {
+  readonly #replay: Replay
+  /** By key, in hexadecimal. */
+  readonly #ends = new Map<string, Ended[]>()
+  /** By host. */
+  readonly #relays = new Map<string, RelayKey[]>()
+  readonly #times: { readonly index: number; readonly time: number }[] = []
+
+  private constructor(replay: Replay) {
+    this.#replay = replay
+  }
+
+  /** Counts the entries in their order, and asks each question at its moment. */
+  static read(
+    anchor: TrustAnchor,
+    entries: readonly IndexedLeaf[],
+    questions: readonly Question[],
+  ): LogPart | EvidenceReason {
+    const root = validateRoot(anchor.rootCertificate, anchor.realm)
+    if (!root.ok) return "realm"
+    const replay = new Replay(anchor.realm, root.certificate, { excerpt: true })
+    const part = new LogPart(replay)
+    const waiting = questions.toSorted((a, b) => a.at - b.at)
+    let asked = 0
+    for (const leaf of entries) {
+      const entry = decoded(leaf.bytes)
+      if (!entry) return "entry"
+      while (asked < waiting.length && waiting[asked]!.at < entry.time) waiting[asked++]!.ask(replay)
+      const ended = part.#whatEnds(entry)
+      if (replay.count(leaf.bytes, leaf.index) !== undefined) return "entry" // defence: 15 evidence-entry-counts
+      part.#note(leaf.index, entry, ended)
+    }
+    for (const question of waiting.slice(asked)) question.ask(replay)
+    return part
+  }
+
+  /** The time of the last of these entries among the log's first `size`; 0 if there is none. */
+  timeAt(size: number): number {
+    return this.#times.findLast(({ index }) => index < size)?.time ?? 0
+  }
+
+  /** What the log says of a PoC in the end. */
+  poc(address: PocAddress): PocHistory | undefined {
+    return this.#replay.pocs.get(address)
+  }
+
+  /** Keys under which a relay may have signed in this second: certified, listed, not ended. */
+  relayKeys(host: string, atSeconds: number, skewSeconds: number): readonly Uint8Array[] {
+    return (this.#relays.get(host) ?? [])
+      .filter(({ listed, notBefore, notAfter }) => Math.max(listed, notBefore) <= atSeconds + skewSeconds && atSeconds <= notAfter)
+      .filter(({ key }) => this.stands(key, atSeconds))
+      .map(({ key }) => key)
+  }
+
+  /**
+   * Whether what this key signed still counts. A thief chooses the date: so what a key signed that was revoked as
+   * compromised counts only if somebody else shows that it was there before.
+   * @param atSeconds when it says that it signed
+   * @param seenSeconds when it was there by the word of others, if that is known
+   */
+  stands(key: Uint8Array, atSeconds: number, seenSeconds?: number): boolean {
+    return (this.#ends.get(hex(key)) ?? []).every(({ moment, reason }) => {
+      if (reason === "compromise") return seenSeconds !== undefined && seenSeconds < moment // defence: 15 evidence-compromised => return atSeconds < moment
+      return atSeconds < moment // defence: 15 evidence-revoked => return true
+    })
+  }
+
+  #whatEnds(entry: LogEntry): { key: Uint8Array; ended: Ended } | undefined {
+    if (entry.kind !== "revocation") return undefined
+    const revocation = revocationOf(entry)
+    const key = this.#keyOf(revocation)
+    return key && { key, ended: { moment: Math.min(revocation.effective, entry.time), reason: revocation.reason } }
+  }
+
+  #keyOf({ target }: Revocation): Uint8Array | undefined {
+    switch (target.kind) {
+      case "ca":
+        return undefined
+      case "relay":
+        return this.#replay.relays.get(target.host)?.certificate.publicKey
+      case "certificate":
+        return this.#replay.pocs.get(target.poc)?.certificateWithHash(target.certificate)?.publicKey
+      case "device":
+        return this.#replay.pocs.get(target.poc)?.device(target.device)?.record.key
+      case "officer":
+        return this.#replay.pocs.get(target.poc)?.officer(target.officer)?.record.key
+    }
+  }
+
+  #note(index: number, entry: LogEntry, ends: { key: Uint8Array; ended: Ended } | undefined): void {
+    this.#times.push({ index, time: entry.time })
+    if (ends) this.#ends.set(hex(ends.key), [...(this.#ends.get(hex(ends.key)) ?? []), ends.ended])
+    if (entry.kind !== "relay") return
+    const { host } = bodyStructures.relay.decode(entry.body)
+    const { publicKey: key, notBefore, notAfter } = this.#replay.relays.get(host)!.certificate
+    this.#relays.set(host, [...(this.#relays.get(host) ?? []), { key, listed: entry.time, notBefore, notAfter }])
+  }
+}
+
+function addSecretariat(pocs: Set<PocAddress>, entry: LogEntry): void {
+  const { poc, use } = bodyStructures.certificate.decode(entry.body)
+  if (use === "secretariat") pocs.add(poc)
+}
+
+function isNeeded(
+  entry: LogEntry,
+  pocs: ReadonlySet<string>,
+  hosts: ReadonlySet<string>,
+  roles: ReadonlySet<string>,
+): boolean {
+  switch (entry.kind) {
+    case "ca":
+      return true
+    case "certificate":
+      return pocs.has(bodyStructures.certificate.decode(entry.body).poc)
+    case "manifest":
+      return pocs.has(bodyStructures.manifest.decode(entry.body).poc)
+    case "relay":
+      return hosts.has(bodyStructures.relay.decode(entry.body).host)
+    case "role":
+      return roles.has(bodyStructures.role.decode(entry.body).role)
+    case "revocation": {
+      const { target } = revocationOf(entry)
+      if (target.kind === "ca") return true
+      return target.kind === "relay" ? hosts.has(target.host) : pocs.has(target.poc)
+    }
+    default:
+      return false
+  }
+}
+
+const revocationOf = (entry: LogEntry): Revocation =>
+  revocationStructure.decode(bodyStructures.revocation.decode(entry.body).statement.bytes)
+
+function decoded(bytes: Uint8Array): LogEntry | undefined {
+  try {
+    const entry = entryStructure.decode(bytes)
+    if (entry.kind === "revocation") revocationOf(entry)
+    return entry
+  } catch {
+    return undefined
+  }
+}

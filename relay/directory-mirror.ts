@@ -1,0 +1,144 @@
+/**
+ * The relay's copy of the directory: follows the log, verifies it like every reader, serves its bytes to devices, and
+ * tells the relay which devices have left.
+ */
+import type { DeviceId, MailboxId } from "../protocol/address.ts"
+import { equal, hex } from "../protocol/bytes.ts"
+import { ValiseError } from "../protocol/errors.ts"
+import { chosen } from "../protocol/limits.ts"
+import type { TrustAnchor } from "../pki/anchor.ts"
+import { openCheckpoint } from "../pki/checkpoint.ts"
+import type { LogSource } from "../pki/log-source.ts"
+import { DirectoryState, type DeviceRecord } from "../pki/state.ts"
+import { MerkleLog } from "../pki/tree.ts"
+import { seconds, type Clock } from "../system/machine.ts"
+import type { DirectoryView, ServedDevice } from "./directory-view.ts"
+import type { RelayLog } from "./log.ts"
+
+export interface MirrorParts {
+  readonly anchor: TrustAnchor
+  /** The host under which the directory lists this relay. */
+  readonly host: string
+  readonly source: LogSource
+  readonly clock: Clock
+  readonly log: RelayLog
+}
+
+/** Told of each device that has left, again after each start, because the relay may have been down when it happened. */
+export type OnLeft = (device: DeviceId, mailbox: MailboxId) => Promise<void>
+
+export class DirectoryMirror implements DirectoryView {
+  readonly #parts: MirrorParts
+  readonly #state: DirectoryState
+  readonly #entries: Uint8Array[] = []
+  #tree = new MerkleLog()
+  #checkpoint: Uint8Array | undefined
+  /** Devices that were ever listed here, until they have been told to have left. */
+  readonly #listed = new Map<string, ListedHere>()
+  #cancelNext: (() => void) | undefined
+  #stopped = false
+
+  constructor(parts: MirrorParts) {
+    this.#parts = parts
+    this.#state = new DirectoryState(parts.anchor)
+  }
+
+  device(id: DeviceId): ServedDevice | undefined {
+    return this.#served(this.#state.device(id))
+  }
+
+  deviceOfMailbox(mailbox: MailboxId): ServedDevice | undefined {
+    return this.#served(this.#state.deviceOfMailbox(mailbox))
+  }
+
+  get size(): number {
+    return this.#entries.length
+  }
+
+  readonly log: LogSource = {
+    checkpoint: async () => {
+      if (!this.#checkpoint) throw new ValiseError("ERR_STORE_UNAVAILABLE", "the log has not been mirrored yet")
+      return this.#checkpoint
+    },
+    entries: async (from, max) => this.#entries.slice(from, from + max),
+  }
+
+  /**
+   * Takes over what is new. Throws `ERR_DIRECTORY_SPLIT` if the log contradicts what it said before, and as
+   * `openCheckpoint` and the source do; then the copy stays as it was.
+   */
+  async sync(): Promise<void> {
+    const { anchor, source, clock, log } = this.#parts
+    const note = await source.checkpoint()
+    const checkpoint = openCheckpoint(note, anchor, seconds(clock))
+    const fresh: Uint8Array[] = []
+    while (this.size + fresh.length < checkpoint.size) {
+      const from = this.size + fresh.length
+      const some = await source.entries(from, checkpoint.size - from)
+      if (some.length === 0) throw new ValiseError("ERR_DIRECTORY_STALE", "the log's newest entries are not served yet")
+      fresh.push(...some.slice(0, checkpoint.size - from))
+    }
+    this.#requireRoot(checkpoint, fresh)
+    for (const entry of fresh) {
+      this.#state.apply(entry)
+      this.#entries.push(entry)
+      this.#noteListed()
+    }
+    // An older checkpoint than the last one is true, but of no use to anybody.
+    if (checkpoint.size === this.size) this.#checkpoint = note
+    if (fresh.length > 0) log.info("directory.grown", { size: this.size })
+  }
+
+  /** Looks for new entries from now on, the first time before it resolves; failures are logged and tried again. */
+  async follow(onLeft: OnLeft): Promise<void> {
+    try {
+      await this.sync()
+      await this.#tellLeft(onLeft)
+    } catch (error) {
+      if (!(error instanceof ValiseError)) throw error
+      this.#parts.log.warn("directory.refused", { code: error.code })
+    }
+    if (this.#stopped) return
+    this.#cancelNext = this.#parts.clock.after(chosen.mirrorEverySeconds * 1000, () => {
+      this.follow(onLeft).catch((error) => this.#parts.log.fault(error))
+    })
+  }
+
+  stop(): void {
+    this.#stopped = true
+    this.#cancelNext?.()
+  }
+
+  #served(record: DeviceRecord | undefined): ServedDevice | undefined {
+    if (record?.relay !== this.#parts.host) return undefined
+    const { device, key, mailbox, poc } = record
+    return { device, key, mailbox, poc }
+  }
+
+  #requireRoot(checkpoint: { readonly size: number; readonly root: Uint8Array }, fresh: readonly Uint8Array[]): void {
+    for (const entry of fresh) this.#tree.append(entry)
+    if (equal(this.#tree.rootAt(checkpoint.size), checkpoint.root)) return
+    this.#tree = new MerkleLog()
+    for (const entry of this.#entries) this.#tree.append(entry)
+    throw new ValiseError("ERR_DIRECTORY_SPLIT", "the log's entries do not lead to its checkpoint")
+  }
+
+  #noteListed(): void {
+    for (const { manifest } of this.#state.pocs())
+      for (const { device, mailbox, relay } of manifest?.devices ?? [])
+        if (relay === this.#parts.host) this.#listed.set(hex(device), { device, mailbox })
+  }
+
+  async #tellLeft(onLeft: OnLeft): Promise<void> {
+    for (const [name, { device, mailbox }] of this.#listed) {
+      if (this.device(device)) continue
+      await onLeft(device, mailbox)
+      this.#listed.delete(name)
+    }
+  }
+}
+
+interface ListedHere {
+  readonly device: DeviceId
+  readonly mailbox: MailboxId
+}

@@ -1,0 +1,93 @@
+/** What the relay keeps, as its operator can see it: beside a running relay, or when it is stopped. */
+import { existsSync, fstatSync, openSync, readdirSync, readSync, statSync } from "node:fs"
+import { basename, join } from "node:path"
+import type { StoreContents } from "./store.ts"
+import { errorOf, openForReading, storePath, troubleOf, walPath } from "./store-sqlite-file.ts"
+import { StoreReader } from "./store-sqlite-reader.ts"
+
+export interface StoreInspection {
+  readonly contents: StoreContents
+  /** The store's files: the main one, the write-ahead log, its index, the lock. */
+  readonly files: readonly { readonly name: string; readonly bytes: number }[]
+  /**
+   * Every byte of every file, for a search of what must not be there. Each chunk but a file's first begins with the
+   * last `overlap` bytes of the one before, so that what is no longer than `overlap` + 1 lies whole in one of them.
+   */
+  rawBytes(overlap?: number): Generator<RawChunk>
+}
+
+export interface RawChunk {
+  readonly file: string
+  /** Where in the file the chunk begins. */
+  readonly at: number
+  readonly bytes: Uint8Array
+}
+
+/**
+ * Reads the store in this folder and changes nothing. Throws `ERR_NOT_FOUND` if there is none, `ERR_VERSION` if a newer
+ * release wrote it, `ERR_STORE_UNAVAILABLE` if it cannot be read.
+ */
+export function inspectStore(folder: string): StoreInspection {
+  const contents = readContents(folder)
+  const prefix = basename(storePath(folder), "sqlite")
+  const files = readdirSync(folder)
+    .filter((name) => name.startsWith(prefix))
+    .flatMap((name) => {
+      const descriptor = descriptorOf(join(folder, name))
+      return descriptor === undefined ? [] : [{ name, descriptor, bytes: fstatSync(descriptor).size }]
+    })
+  return {
+    contents,
+    files: files.map(({ name, bytes }) => ({ name, bytes })),
+    *rawBytes(overlap = 0) {
+      for (const { name, descriptor } of files) yield* chunksOf(name, descriptor, overlap)
+    },
+  }
+}
+
+const chunkBytes = 1024 * 1024
+
+function* chunksOf(file: string, descriptor: number, overlap: number): Generator<RawChunk> {
+  for (let at = 0; ; at += chunkBytes) {
+    const begin = Math.max(0, at - overlap)
+    const bytes = new Uint8Array(at - begin + chunkBytes)
+    const length = readSync(descriptor, bytes, 0, bytes.length, begin)
+    if (length > at - begin || at === 0) yield { file, at: begin, bytes: bytes.subarray(0, length) }
+    if (length < bytes.length) return
+  }
+}
+
+function readContents(folder: string): StoreContents {
+  // A store without a write-ahead log is at rest and is read as it lies. Should a relay start meanwhile: once more.
+  for (;;) {
+    const atRest = !existsSync(walPath(folder))
+    const db = openForReading(folder, { atRest })
+    try {
+      const contents = new StoreReader(db).contents()
+      if (!atRest || !existsSync(walPath(folder))) return contents
+    } catch (error) {
+      if (!atRest || !existsSync(walPath(folder))) throw errorOf(troubleOf(error))
+    } finally {
+      db.close()
+    }
+  }
+}
+
+/**
+ * A descriptor for this file that is never closed: if this process has the store open itself, closing would silently
+ * drop the locks that SQLite holds on the file (fcntl(2)). One per file and process. `undefined` if the file is gone.
+ */
+function descriptorOf(path: string): number | undefined {
+  try {
+    const { dev, ino } = statSync(path)
+    const key = `${dev}:${ino}`
+    const descriptor = descriptors.get(key) ?? openSync(path, "r")
+    descriptors.set(key, descriptor)
+    return descriptor
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined
+    throw errorOf(troubleOf(error))
+  }
+}
+
+const descriptors = new Map<string, number>()
