@@ -62,8 +62,9 @@ export function notificationLeaves(frame: Frame, said: Notification): Leaf[] {
   return leaves
 }
 
-export function responseLeaves(frame: Frame, response: RespondInput): Leaf[] {
-  return [...frameLeaves(frame), jsonLeaf("response", response), textLeaf("terms", terms)]
+/** A response keeps the label of what it answers. */
+export function responseLeaves(frame: Frame, tlp: Tlp, response: RespondInput): Leaf[] {
+  return [...frameLeaves(frame), textLeaf("tlp", tlp), jsonLeaf("response", response), textLeaf("terms", terms)]
 }
 
 export const textLeaf = (name: string, text: string): Leaf => ({ name, value: utf8(text) })

@@ -46,17 +46,29 @@ export class Home {
     return seconds(this.machine.clock)
   }
 
-  /** Unlocks an officer's key for this process, until `close`. Throws `ERR_PASSPHRASE` or `ERR_NOT_FOUND`. */
+  /**
+   * Unlocks an officer's key for this process, until `close`: the one with this title, or the first that the secret opens.
+   * Throws `ERR_PASSPHRASE` or `ERR_NOT_FOUND`.
+   */
   async unlockOfficer(secret: UnlockSecret, title?: string): Promise<void> {
-    const rows = this.vault.read((tx) => [...tx.list("keys")]).filter(([key]) => key !== pocKeyName)
-    const row = title === undefined ? rows[0] : rows.find(([, value]) => value.title === title)
-    if (!row) throw new ValiseError("ERR_NOT_FOUND", "no such officer in this vault")
-    const id = fromHex(row[0]) as OfficerId
-    const seed = await unlockOfficerKey(secret, id, row[1].locked)
-    const key = new SigningKey(seed)
-    wipe(seed)
-    this.#officer?.key.erase()
-    this.#officer = { id, title: row[1].title, key }
+    const rows = this.vault
+      .read((tx) => [...tx.list("keys")])
+      .filter(([key, row]) => key !== pocKeyName && (title === undefined || row.title === title))
+    if (rows.length === 0) throw new ValiseError("ERR_NOT_FOUND", "no such officer in this vault")
+    let refusal: unknown
+    for (const [key, row] of rows) {
+      const id = fromHex(key) as OfficerId
+      try {
+        const seed = await unlockOfficerKey(secret, id, row.locked)
+        this.#officer?.key.erase()
+        this.#officer = { id, title: row.title, key: new SigningKey(seed) }
+        wipe(seed)
+        return
+      } catch (error) {
+        refusal = error
+      }
+    }
+    throw refusal
   }
 
   get officer(): Officer | undefined {

@@ -21,7 +21,7 @@ import type {
 } from "./api.ts"
 import type { ConsentRecord, MessageRecord, Reader, Tx } from "./collections.ts"
 import { Consents, consentView } from "./consents.ts"
-import { bytesLeaf, frameLeaves, leafNamed, notificationLeaves, responseLeaves, textLeaf, type Frame } from "./content.ts"
+import { bytesLeaf, frameLeaves, leafNamed, notificationLeaves, readTlp, responseLeaves, textLeaf, type Frame } from "./content.ts"
 import { Courier, type Line } from "./courier.ts"
 import { bundleOf } from "./evidence/export.ts"
 import type { Home } from "./home.ts"
@@ -168,6 +168,13 @@ export class Poc {
   /** Messages sent, oldest first. */
   sent(): MessageView[] {
     return this.#views((row) => row.direction === "out" && isSpoken(row))
+  }
+
+  /** The newest of all, or of those received. Throws `ERR_NOT_FOUND` if there is none yet. */
+  latest(among: "received" | "any" = "any"): Message {
+    const newest = this.#views((row) => isSpoken(row) && (among === "any" || row.direction === "in")).at(-1)
+    if (!newest) throw new ValiseError("ERR_NOT_FOUND", "there is no message yet")
+    return new Message(this, newest.id)
   }
 
   /** Everything of one case, oldest first. */
@@ -343,13 +350,13 @@ export class Poc {
 
   /** To everyone involved. */
   respond(key: string, response: RespondInput): Message {
-    return this.#answer(key, "response", (frame) => responseLeaves(frame, response))
+    return this.#answer(key, "response", (frame, row) => responseLeaves(frame, readTlp(row.leaves) ?? "RED", response))
   }
 
   reply(key: string, reply: ReplyInput): Message {
     return this.#answer(key, "reply", (frame, row) => [
       ...frameLeaves(frame),
-      textLeaf("tlp", tlpOf(row)),
+      textLeaf("tlp", readTlp(row.leaves) ?? "RED"),
       bytesLeaf("body", new TextEncoder().encode(JSON.stringify({ text: reply.text }))),
       ...(reply.indicators ? [bytesLeaf("indicators", reply.indicators)] : []),
     ])
@@ -554,11 +561,6 @@ export class ConsentHandle {
 }
 
 type Leafs = ReturnType<typeof textLeaf>
-
-function tlpOf(row: MessageRecord): string {
-  const value = leafNamed(row.leaves, "tlp")
-  return value ? new TextDecoder().decode(value) : "RED"
-}
 
 /** `sg/technical` means every PoC of that State and role here. */
 const matches = (address: PocAddress, text: string): boolean => address === text || address.startsWith(`${text}/`)

@@ -83,7 +83,7 @@ function isApprovalOf(bytes: Uint8Array, { kind, body, time }: Proposal, { poc, 
     return false
   }
   if (approval.poc !== poc || !equal(approval.officer ?? none, officer ?? none)) return false
-  if (approval.kind !== kind || !equal(approval.subject, subjectOf(kind, body))) return false // defence: 14 approval-subject
+  if (approval.kind !== kind || !equal(approval.subject, subjectOf(kind, body))) return false // defence: 5 approval-subject
   return time >= approval.created - fixed.clockSkewSecondsMax && time <= approval.expires
 }
 

@@ -46,9 +46,8 @@ export function judgeSenderOf(
   if (!poc || !certificate || !manifest || !device || (officerId && !officer)) return refuse("sender")
   if (!device.record.rights.includes("send")) return refuse("sender")
   if (officer && !officer.record.rights.includes("release")) return refuse("sender")
-  // A header that cites a log without its own sender, or one from after its own date, is not what it says it is.
+  // Whoever sends has seen itself in the log that it cites.
   if (device.listedAt >= cited.size || (officer && officer.listedAt >= cited.size)) return refuse("sender")
-  if (header.created + fixed.clockSkewSecondsMax < cited.time) return refuse("checkpoint") // defence: 21 created-before-checkpoint
 
   const told: Banner[] = []
   const ends = [
@@ -62,6 +61,8 @@ export function judgeSenderOf(
     if (!isBefore(end, header, cited)) return refuse(end.reason === "removed" ? "sender" : "revoked")
     told.push(end.reason === "removed" ? removedBanner[what] : `${what}-revoked`)
   }
+  // Nobody cites what was logged after the message was written: such a date is false.
+  if (header.created + fixed.clockSkewSecondsMax < cited.time) return refuse("checkpoint") // defence: 21 created-before-checkpoint
   if (header.created > certificate.notAfter || manifestStanding(manifest, header.created) === "expired")
     return refuse("sender")
   if (header.created < device.record.usableFrom) told.push("device-new")

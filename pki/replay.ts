@@ -66,6 +66,7 @@ export interface RelayListing {
 export class Replay {
   readonly #realm: Realm
   readonly #root: Certificate
+  readonly #isExcerpt: boolean
   #time = 0
   #secretariat: PocHistory | undefined
   /** Issuing CAs in force. */
@@ -82,9 +83,14 @@ export class Replay {
   readonly #defaults = new Map<string, PocHistory>()
   readonly #relays = new Map<string, RelayListing>()
 
-  constructor(realm: Realm, root: Certificate) {
+  /**
+   * @param options.excerpt the entries are only some of a log's: whether a State and role have exactly one default cannot
+   * be judged from them, and is not
+   */
+  constructor(realm: Realm, root: Certificate, { excerpt = false }: { readonly excerpt?: boolean } = {}) {
     this.#realm = realm
     this.#root = root
+    this.#isExcerpt = excerpt
   }
 
   /** The time of the last entry that counted, in seconds; 0 if none did. */
@@ -151,14 +157,15 @@ export class Replay {
   }
 
   #countCertificate(body: CertificateBody, at: At): EntryReason | undefined {
-    const name = parsePocAddress(body.poc)
+    const { state, role, agency } = parsePocAddress(body.poc)
+    const name = { state, role, agency }
     if (!this.#mayBeEnrolled(body, name)) return "address"
     const known = this.#pocs.get(body.poc)
     const certificate = this.#certified({ use: body.use, poc: name }, body, body.poc, at.time)
     if (typeof certificate === "string") return certificate
     const present = this.#defaults.get(roleOf(name))
     const isTaken = present !== undefined && present !== known && present.isInForce(at.time)
-    if (body.isDefault === isTaken) return "default"
+    if (body.isDefault === isTaken && !this.#isExcerpt) return "default"
 
     const agreement = this.#agreement(at, known)
     if (!agreement) return "approval"
@@ -195,7 +202,7 @@ export class Replay {
       if (poc.manifest && changesApprovers && !agreement.officers) return "not-approved" // defence: 5 approvers-approved
     }
 
-    const older = poc.devices().filter(({ usableFrom }) => usableFrom <= at.time)
+    const older = poc.devices().filter(({ usableFrom }) => usableFrom <= at.time) // defence: 5 voucher-in-use => const older = poc.devices()
     const { bytes } = body.manifest
     poc.add({
       kind: "manifest",
@@ -257,7 +264,7 @@ export class Replay {
     if (!target) return "unknown"
     const byOfficers = agreement.officers && this.#isSecretariatKey(revocation.requester)
     const byHolder = target.holders.some((key) => equal(key, revocation.requester))
-    if (!byHolder && !(byOfficers && target.officersMay)) return "not-entitled" // defence: 14 revocation-entitled
+    if (!byHolder && !(byOfficers && target.officersMay)) return "not-entitled" // defence: 21 revocation-entitled
     if (revocation.effective < target.since) return "effective"
     const { reason } = revocation
     if (reason === "compromise") this.#compromisedKeys.add(hex(target.key))
@@ -278,7 +285,7 @@ export class Replay {
     if (!judgement.ok) return `certificate:${judgement.reason}`
     const { certificate } = judgement
     const key = hex(certificate.publicKey)
-    if (!provesPossession(this.#realm, subject, certificate.publicKey, member)) return "possession"
+    if (!provesPossession(this.#realm, subject, certificate.publicKey, member)) return "possession" // defence: 31 possession
     if (this.#compromisedKeys.has(key)) return "key-compromised"
     if ((this.#keyHolders.get(key) ?? holder) !== holder) return "key-used"
     return this.#certificates.has(idOf(der)) ? "repeated" : certificate

@@ -2,12 +2,13 @@
  * The relay's copy of the directory: follows the log, verifies it like every reader, serves its bytes to devices, and
  * tells the relay which devices have left.
  */
-import type { DeviceId, MailboxId } from "../protocol/address.ts"
+import type { DeviceId, MailboxId, PocAddress } from "../protocol/address.ts"
 import { equal, hex } from "../protocol/bytes.ts"
 import { ValiseError } from "../protocol/errors.ts"
 import { chosen } from "../protocol/limits.ts"
 import type { TrustAnchor } from "../pki/anchor.ts"
 import { openCheckpoint } from "../pki/checkpoint.ts"
+import { bodyStructures, entryStructure } from "../pki/entries.ts"
 import type { LogSource } from "../pki/log-source.ts"
 import { DirectoryState, type DeviceRecord } from "../pki/state.ts"
 import { MerkleLog } from "../pki/tree.ts"
@@ -82,26 +83,24 @@ export class DirectoryMirror implements DirectoryView {
     for (const entry of fresh) {
       this.#state.apply(entry)
       this.#entries.push(entry)
-      this.#noteListed()
+      this.#noteListed(entry)
     }
     // An older checkpoint than the last one is true, but of no use to anybody.
     if (checkpoint.size === this.size) this.#checkpoint = note
     if (fresh.length > 0) log.info("directory.grown", { size: this.size })
   }
 
-  /** Looks for new entries from now on, the first time before it resolves; failures are logged and tried again. */
+  /** Looks for new entries from now on, the first time before it resolves. Failures are logged, and tried again. */
   async follow(onLeft: OnLeft): Promise<void> {
+    const { clock, log } = this.#parts
     try {
       await this.sync()
       await this.#tellLeft(onLeft)
     } catch (error) {
-      if (!(error instanceof ValiseError)) throw error
-      this.#parts.log.warn("directory.refused", { code: error.code })
+      if (error instanceof ValiseError) log.warn("directory.refused", { code: error.code })
+      else log.fault(error)
     }
-    if (this.#stopped) return
-    this.#cancelNext = this.#parts.clock.after(chosen.mirrorEverySeconds * 1000, () => {
-      this.follow(onLeft).catch((error) => this.#parts.log.fault(error))
-    })
+    if (!this.#stopped) this.#cancelNext = clock.after(chosen.mirrorEverySeconds * 1000, () => void this.follow(onLeft))
   }
 
   stop(): void {
@@ -123,10 +122,11 @@ export class DirectoryMirror implements DirectoryView {
     throw new ValiseError("ERR_DIRECTORY_SPLIT", "the log's entries do not lead to its checkpoint")
   }
 
-  #noteListed(): void {
-    for (const { manifest } of this.#state.pocs())
-      for (const { device, mailbox, relay } of manifest?.devices ?? [])
-        if (relay === this.#parts.host) this.#listed.set(hex(device), { device, mailbox })
+  /** Whatever a manifest lists with this relay, while it is listed: a later entry may end it before anybody looks. */
+  #noteListed(entry: Uint8Array): void {
+    const poc = pocOfManifest(entry)
+    for (const { device, mailbox, relay } of (poc && this.#state.poc(poc)?.manifest?.devices) ?? [])
+      if (relay === this.#parts.host) this.#listed.set(hex(device), { device, mailbox })
   }
 
   async #tellLeft(onLeft: OnLeft): Promise<void> {
@@ -141,4 +141,14 @@ export class DirectoryMirror implements DirectoryView {
 interface ListedHere {
   readonly device: DeviceId
   readonly mailbox: MailboxId
+}
+
+/** Whose manifest this log entry is; `undefined` for any other entry. */
+function pocOfManifest(leaf: Uint8Array): PocAddress | undefined {
+  try {
+    const { kind, body } = entryStructure.decode(leaf)
+    return kind === "manifest" ? bodyStructures.manifest.decode(body).poc : undefined
+  } catch {
+    return undefined
+  }
 }

@@ -64,10 +64,10 @@ function admitted(fields: RelayLogFields): Record<string, number | string> {
   return out
 }
 
-/** File name and line of the innermost frame, e.g. `session.ts:120`. */
+/** File name and line of the innermost frame, e.g. `session.ts:120`. Nothing of the message, which comes before. */
 function placeOf(error: unknown): { readonly place?: string } {
-  if (!(error instanceof Error) || !error.stack?.startsWith(`${error.name}: ${error.message}\n`)) return {}
-  const frames = error.stack.slice(`${error.name}: ${error.message}\n`.length)
-  const place = /([a-z][a-z-]{0,40}\.[jt]s:\d{1,6}):\d+\)?(\n|$)/.exec(frames)?.[1]
+  if (!(error instanceof Error)) return {}
+  const [, frames] = error.stack?.split(error.message === "" ? "\n" : error.message, 2) ?? []
+  const place = /^\s+at .*?[/\\]([a-z][a-z.-]{0,40}\.[jt]s:\d{1,6}):\d+\)?$/m.exec(frames ?? "")?.[1]
   return place === undefined ? {} : { place }
 }

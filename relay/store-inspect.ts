@@ -13,7 +13,7 @@ export interface StoreInspection {
    * Every byte of every file, for a search of what must not be there. Each chunk but a file's first begins with the
    * last `overlap` bytes of the one before, so that what is no longer than `overlap` + 1 lies whole in one of them.
    */
-  rawBytes(overlap?: number): Generator<RawChunk>
+  readonly rawBytes: (overlap?: number) => Generator<RawChunk>
 }
 
 export interface RawChunk {
@@ -39,7 +39,7 @@ export function inspectStore(folder: string): StoreInspection {
   return {
     contents,
     files: files.map(({ name, bytes }) => ({ name, bytes })),
-    *rawBytes(overlap = 0) {
+    rawBytes: function* (overlap = 0) {
       for (const { name, descriptor } of files) yield* chunksOf(name, descriptor, overlap)
     },
   }

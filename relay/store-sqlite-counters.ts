@@ -4,8 +4,9 @@
  */
 import type { DatabaseSync } from "node:sqlite"
 import { hex } from "../protocol/bytes.ts"
+import { mailboxBytes } from "./store.ts"
 import type { Quota } from "./store.ts"
-import { clipped, counterChecksum, mailboxBytes, readCounter } from "./store-sqlite-records.ts"
+import { clipped, counterChecksum, readCounter } from "./store-sqlite-records.ts"
 
 export class Counters {
   readonly #db: DatabaseSync

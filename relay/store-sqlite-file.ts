@@ -59,7 +59,8 @@ export function openForWriting(folder: string): StoreFile {
     // Somebody who inspects may be in the way of the first checkpoint, which must not be skipped.
     db = new DatabaseSync(storePath(folder), { timeout: 30_000 })
     db.exec("PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON")
-    if (!isUnused(db)) refuseForeign(db)
+    if (isUnused(db)) db.exec("PRAGMA auto_vacuum = INCREMENTAL")
+    else refuseForeign(db)
     db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0")
     if (isUnused(db)) db.exec(`BEGIN IMMEDIATE; ${schema} COMMIT`)
     const trouble = settle(db)
@@ -105,6 +106,12 @@ export function walFrames(db: DatabaseSync): number {
 
 /** The log's length up to and with this many frames (SQLite file format, "The Write-Ahead Log"). */
 export const walBytes = (frames: number): number => (frames === 0 ? 0 : 32 + frames * (24 + 4096))
+
+/** Gives room back to the disk if more than a quarter of the file is free; in small steps, since it moves pages. */
+export function shrink(db: DatabaseSync): void {
+  const surplus = pragma(db, "freelist_count") - Math.ceil(pragma(db, "page_count") / 4)
+  if (surplus > 0) db.exec(`PRAGMA incremental_vacuum(${Math.min(surplus, 2048)})`)
+}
 
 export function isStructureSound(db: DatabaseSync): boolean {
   return checkAnswersOk(db, "PRAGMA quick_check(1)")

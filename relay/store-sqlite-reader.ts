@@ -2,9 +2,10 @@
 import type { DatabaseSync } from "node:sqlite"
 import { equal, hex } from "../protocol/bytes.ts"
 import type { DeviceId, MailboxId } from "../protocol/address.ts"
+import { countMax, mailboxBytes } from "./store.ts"
 import type { StoreContents, StoredEnvelope } from "./store.ts"
 import { isStructureSound } from "./store-sqlite-file.ts"
-import { clipped, mailboxBytes, readCounter, readEnvelope, readPrekey, sequenceMax } from "./store-sqlite-records.ts"
+import { clipped, readCounter, readEnvelope, readPrekey } from "./store-sqlite-records.ts"
 import type { EnvelopeRecord, Row } from "./store-sqlite-records.ts"
 
 export class StoreReader {
@@ -17,7 +18,7 @@ export class StoreReader {
     this.#db = db
     this.#sequencesAfter = db.prepare(
       `SELECT id, sequence FROM envelope INDEXED BY envelope_by_sequence
-       WHERE mailbox = ? AND sequence > ? AND sequence <= ${sequenceMax} ORDER BY sequence LIMIT ?`,
+       WHERE mailbox = ? AND sequence > ? AND sequence <= ${countMax} ORDER BY sequence LIMIT ?`,
     )
     this.#envelope = db.prepare("SELECT * FROM envelope WHERE id = ?")
     this.#countPrekeys = db.prepare("SELECT count(*) AS count FROM one_time_prekey WHERE device = ?")

@@ -6,12 +6,7 @@ import { hash } from "node:crypto"
 import type { SQLOutputValue } from "node:sqlite"
 import { crc32 } from "node:zlib"
 import { concat, equal, u64be, utf8 } from "../protocol/bytes.ts"
-
-export const mailboxBytes = 16
-export const blindBytes = 32
-export const deviceBytes = 32
-/** Below the largest integer that JavaScript and SQLite agree on, by a margin; no mailbox gets near it. */
-export const sequenceMax = 2 ** 48
+import { blindBytes, countMax, deviceBytes, mailboxBytes } from "./store.ts"
 
 export type Row = Record<string, SQLOutputValue>
 
@@ -64,12 +59,12 @@ export function readPrekey(table: PrekeyTable, { device, statement, digest }: Ro
 }
 
 /** A column of whole numbers, as a number that JavaScript can hold whatever a decayed record says. */
-export const clipped = (column: string): string => `min(max(ifnull(${column}, 0), 0), ${sequenceMax}) AS ${column}`
+export const clipped = (column: string): string => `min(max(ifnull(${column}, 0), 0), ${countMax}) AS ${column}`
 
 function isBytes(value: SQLOutputValue | undefined, length: number): value is Uint8Array<ArrayBuffer> {
   return value instanceof Uint8Array && value.length === length
 }
 
 function isCount(value: SQLOutputValue | undefined): value is number {
-  return typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= sequenceMax
+  return typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= countMax
 }

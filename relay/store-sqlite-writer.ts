@@ -6,20 +6,14 @@
 import { statfsSync, truncateSync } from "node:fs"
 import type { DatabaseSync } from "node:sqlite"
 import { fixed } from "../protocol/limits.ts"
+import { blindBytes, mailboxBytes } from "./store.ts"
 import type { Quota } from "./store.ts"
 import { Counters } from "./store-sqlite-counters.ts"
-import { checkpoint, troubleOf, walBytes, walFrames, walPath } from "./store-sqlite-file.ts"
+import { checkpoint, shrink, troubleOf, walBytes, walFrames, walPath } from "./store-sqlite-file.ts"
 import type { StoreFile } from "./store-sqlite-file.ts"
 import { deletionsPerStep } from "./store-sqlite-messages.ts"
 import type { BatchReply, StoreTrouble, Write, WriteOf, WriteResult, Writes } from "./store-sqlite-messages.ts"
-import {
-  blindBytes,
-  envelopeChecksum,
-  mailboxBytes,
-  prekeyDigest,
-  readEnvelope,
-  readPrekey,
-} from "./store-sqlite-records.ts"
+import { envelopeChecksum, prekeyDigest, readEnvelope, readPrekey } from "./store-sqlite-records.ts"
 import type { Row } from "./store-sqlite-records.ts"
 
 export interface WriterOptions {
@@ -40,8 +34,8 @@ export class StoreWriter {
   readonly #statements
   readonly #counters: Counters
   #trouble: StoreTrouble | undefined
-  #checkpointAtFrames = framesPerCheckpoint
-  /** Deleted envelopes may still stand in the write-ahead log. */
+  #emptyAtFrames = framesPerCheckpoint
+  /** What was deleted may still stand in the write-ahead log. */
   #truncationOwed = false
   #takenExpiredOn: number | undefined
 
@@ -61,37 +55,39 @@ export class StoreWriter {
   /** When this returns results, they are on stable storage. */
   apply(batch: readonly Write[]): BatchReply {
     if (this.#trouble !== undefined) return { failed: this.#trouble }
+    let results: WriteResult[]
     try {
       const room = this.#hasRoom()
       this.#file.db.exec("BEGIN IMMEDIATE")
-      const results = batch.map((write) => this.#perform(write, room))
+      results = batch.map((write) => this.#perform(write, room))
       this.#counters.save()
       this.#file.db.exec("COMMIT")
-      return { results }
     } catch (error) {
       return { failed: this.#fail(error) }
     }
+    if (this.#truncationOwed) this.#empty("TRUNCATE")
+    return { results }
   }
 
-  /** Moves what has piled up in the write-ahead log into the main file. To be called when the batch is answered. */
+  /** Empties the write-ahead log when it has grown long. To be called when the batch has been answered. */
   tidy(): void {
-    if (this.#trouble !== undefined) return
+    if (this.#trouble === undefined && walFrames(this.#file.db) >= this.#emptyAtFrames) this.#empty("RESTART")
+  }
+
+  close(): void {
+    if (this.#trouble === undefined) this.#empty("TRUNCATE")
+    this.#file.close()
+  }
+
+  #empty(mode: "RESTART" | "TRUNCATE"): void {
     try {
-      const frames = walFrames(this.#file.db)
-      if (!this.#truncationOwed && frames < this.#checkpointAtFrames) return
-      const done = checkpoint(this.#file.db, this.#truncationOwed ? "TRUNCATE" : "RESTART")
+      const done = checkpoint(this.#file.db, mode)
       // If somebody reads: not tried again at every batch, which would wait for that reader each time.
-      this.#checkpointAtFrames = done ? framesPerCheckpoint : frames + framesPerCheckpoint
+      this.#emptyAtFrames = framesPerCheckpoint + (done ? 0 : walFrames(this.#file.db))
       this.#truncationOwed = false
     } catch (error) {
       this.#fail(error)
     }
-  }
-
-  close(): void {
-    this.#truncationOwed = true
-    this.tidy()
-    this.#file.close()
   }
 
   #perform(write: Write, room: boolean): WriteResult {
@@ -128,7 +124,9 @@ export class StoreWriter {
   #expire({ beforeMinute }: WriteOf<"expire">): number {
     this.#truncationOwed = true
     this.#expireTaken(Math.floor(beforeMinute / 1440))
-    return this.#delete(this.#statements.before.all(beforeMinute, deletionsPerStep))
+    const deleted = this.#delete(this.#statements.before.all(beforeMinute, deletionsPerStep))
+    if (deleted < deletionsPerStep) shrink(this.#file.db)
+    return deleted
   }
 
   #forget({ mailbox, device }: WriteOf<"forget">): number {

@@ -9,6 +9,7 @@ import type { DeviceId, MailboxId } from "../protocol/address.ts"
 import { concat } from "../protocol/bytes.ts"
 import { ValiseError } from "../protocol/errors.ts"
 import { chosen } from "../protocol/limits.ts"
+import { blindBytes, deviceBytes, mailboxBytes, requireCount, requireLength } from "./store.ts"
 import type { Appended, MailboxStore, Quota, Sequence, StoreContents, StoredEnvelope } from "./store.ts"
 import { errorOf } from "./store-sqlite-file.ts"
 import { closing, deletionsPerStep, sizeOf, transactionBytesMax } from "./store-sqlite-messages.ts"
@@ -25,7 +26,6 @@ import type {
   WriteResult,
   Writes,
 } from "./store-sqlite-messages.ts"
-import { blindBytes, deviceBytes, mailboxBytes, sequenceMax } from "./store-sqlite-records.ts"
 import { StoreThread } from "./store-sqlite-thread.ts"
 
 export interface SqliteStoreOptions {
@@ -250,15 +250,6 @@ const workerScript = new URL("./store-sqlite-worker.ts", import.meta.url)
 async function begin<Message, Reply>(thread: StoreThread<Message, Reply>, start: ThreadStart): Promise<void> {
   const reply = await thread.begin(start)
   if ("failed" in reply) throw errorOf(reply.failed)
-}
-
-function requireLength(bytes: Uint8Array, length: number): void {
-  if (bytes.length !== length) throw new ValiseError("ERR_MALFORMED", `${length} bytes are needed, not ${bytes.length}`)
-}
-
-function requireCount(value: number): void {
-  if (!Number.isInteger(value) || value < 0 || value > sequenceMax)
-    throw new ValiseError("ERR_MALFORMED", "a whole number is needed")
 }
 
 const noRoom = (): ValiseError =>

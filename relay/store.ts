@@ -4,6 +4,7 @@
  * about who submitted it. Per device: its public prekeys as signed. It keeps no digest.
  */
 import type { DeviceId, MailboxId } from "../protocol/address.ts"
+import { ValiseError } from "../protocol/errors.ts"
 
 /** Positive. Sequence numbers rise within a mailbox and are never used twice, also not after `collect`, `forget` and a restart. */
 export type Sequence = number
@@ -89,4 +90,21 @@ export interface StoreContents {
   }
   /** False if more than single records is damaged: then this list may lack some of what is kept, and nothing is accepted. */
   readonly intact: boolean
+}
+
+export const mailboxBytes = 16
+export const deviceBytes = 32
+export const blindBytes = 32
+/** Of sequence numbers and minutes: what every codec and database on the way holds exactly. */
+export const countMax = 2 ** 48
+
+/** A mailbox, device or blind of another length is the caller's mistake and must not reach the disk: `ERR_MALFORMED`. */
+export function requireLength(bytes: Uint8Array, length: number): void {
+  if (bytes.length !== length) throw new ValiseError("ERR_MALFORMED", `${length} bytes are needed, not ${bytes.length}`)
+}
+
+/** Likewise for minutes, sequence numbers and maxima. */
+export function requireCount(value: number): void {
+  if (!Number.isInteger(value) || value < 0 || value > countMax)
+    throw new ValiseError("ERR_MALFORMED", "a whole number from 0 is needed")
 }

@@ -16,9 +16,8 @@ import { parseRelayConfig } from "../../relay/config.ts"
 import { DirectoryMirror } from "../../relay/directory-mirror.ts"
 import { relayLog } from "../../relay/log.ts"
 import { Relay } from "../../relay/relay.ts"
-import { serveRelay, type RelayServer } from "../../relay/server.ts"
+import { serveRelay } from "../../relay/server.ts"
 import { openSqliteStore } from "../../relay/store-sqlite.ts"
-import type { MailboxStore } from "../../relay/store.ts"
 import { seconds } from "../../system/machine.ts"
 import { nodeMachine } from "../../system/node.ts"
 import { findHome, type HomePlace } from "../homes.ts"
@@ -32,40 +31,36 @@ const secondDeviceEveryMs = 10 * 86_400_000
 export class Network {
   readonly folder: string
   readonly pocs: Record<Name, Poc>
-  readonly #directory: Directory
-  readonly #mirror: DirectoryMirror
-  readonly #server: RelayServer
-  readonly #store: MailboxStore
+  readonly url: string
+  /** Everything that must be closed, in reverse order. */
+  readonly #opened: AsyncDisposableStack
 
   /** Makes the network if the folder has none, renews what has expired, and connects everybody. */
   static async open(folder: string, port: number, told: (words: string) => void): Promise<Network> {
     mkdirSync(folder, { recursive: true, mode: 0o700 })
+    await using opened = new AsyncDisposableStack()
     const directory = existsSync(join(folder, "trust.txt"))
       ? await Directory.open(join(folder, "directory"), nodeMachine)
       : await makeNetwork(folder, told)
-    try {
-      await renew(folder, directory, told)
-      return await connect(folder, directory, port)
-    } catch (error) {
-      await directory.close()
-      throw error
-    }
+    opened.defer(() => directory.close())
+    await renew(folder, directory, told)
+    const url = await startRelay(folder, directory, port, opened)
+    for (const name of names) writeHomeFile(folder, name, url)
+    const pocs: Partial<Record<Name, Poc>> = {}
+    opened.defer(async () => {
+      await Promise.all(Object.values(pocs).map((poc) => poc.close()))
+    })
+    for (const name of names) pocs[name] = await openAs(folder, name, url, undefined, false)
+    await Promise.all(Object.values(pocs).map((poc) => switchOn(poc, directory)))
+    await switchOnForAMoment(folder, directory, url)
+    return new Network(folder, url, pocs as Record<Name, Poc>, opened.move())
   }
 
-  constructor(parts: {
-    folder: string
-    pocs: Record<Name, Poc>
-    directory: Directory
-    mirror: DirectoryMirror
-    server: RelayServer
-    store: MailboxStore
-  }) {
-    this.folder = parts.folder
-    this.pocs = parts.pocs
-    this.#directory = parts.directory
-    this.#mirror = parts.mirror
-    this.#server = parts.server
-    this.#store = parts.store
+  private constructor(folder: string, url: string, pocs: Record<Name, Poc>, opened: AsyncDisposableStack) {
+    this.folder = folder
+    this.url = url
+    this.pocs = pocs
+    this.#opened = opened
   }
 
   get trustFile(): string {
@@ -78,10 +73,6 @@ export class Network {
 
   get relayLogFile(): string {
     return relayLogFile(this.folder)
-  }
-
-  get url(): string {
-    return this.#server.url
   }
 
   home(name: Name): HomePlace {
@@ -106,11 +97,7 @@ export class Network {
   }
 
   async close(): Promise<void> {
-    await Promise.all(Object.values(this.pocs).map((poc) => poc.close()))
-    this.#mirror.stop()
-    await this.#server.close()
-    await this.#store.close()
-    await this.#directory.close()
+    await this.#opened.disposeAsync()
   }
 }
 
@@ -189,23 +176,17 @@ async function renew(folder: string, directory: Directory, told: (words: string)
   }
 }
 
-async function connect(folder: string, directory: Directory, port: number): Promise<Network> {
+/** The relay's address, e.g. `ws://127.0.0.1:4433/`. */
+async function startRelay(folder: string, directory: Directory, port: number, opened: AsyncDisposableStack): Promise<string> {
   const { clock, random } = nodeMachine
   const log = relayLog({ write: (line) => appendFileSync(relayLogFile(folder), line, { mode: 0o600 }) })
   const mirror = new DirectoryMirror({ anchor: directory.anchor, host: relayHost, source: directory.logSource(), clock, log })
+  opened.defer(() => mirror.stop())
   const store = await openSqliteStore(join(folder, "relay"))
+  opened.defer(() => store.close())
   const { certificate } = directory.state.relay(relayHost)!
-  const relay = new Relay({
-    realm,
-    host: relayHost,
-    key: relayKey(join(folder, "relay")),
-    certificate,
-    store,
-    directory: mirror,
-    clock,
-    random,
-    log,
-  })
+  const key = relayKey(join(folder, "relay"))
+  const relay = new Relay({ realm, host: relayHost, key, certificate, store, directory: mirror, clock, random, log })
   await mirror.follow((device, mailbox) => relay.deviceLeft(device, mailbox))
   const server = await serveRelay({ relay, config: parseRelayConfig({ port }), clock, log }).catch((cause: unknown) => {
     throw new ValiseError("ERR_USAGE", `the relay cannot listen on port ${port}`, {
@@ -213,19 +194,15 @@ async function connect(folder: string, directory: Directory, port: number): Prom
       hint: "another program has it; leave --port out to take any free one",
     })
   })
-  for (const name of names) writeHomeFile(folder, name, server.url)
-  const opened = await Promise.all(
-    names.map(async (name) => {
-      const poc = await openAs(folder, name, server.url, undefined, false)
-      await poc.syncLog(directory.logSource())
-      poc.connect()
-      await poc.until(() => (poc.ready ? true : undefined), AbortSignal.timeout(60_000))
-      return [name, poc] as const
-    }),
-  )
-  const pocs = Object.fromEntries(opened) as Record<Name, Poc>
-  await switchOnForAMoment(folder, directory, server.url)
-  return new Network({ folder, pocs, directory, mirror, server, store })
+  opened.defer(() => server.close())
+  return server.url
+}
+
+/** Resolves when peers can write to it. */
+async function switchOn(poc: Poc, directory: Directory): Promise<void> {
+  await poc.syncLog(directory.logSource())
+  poc.connect()
+  await poc.until(() => (poc.ready ? true : undefined), AbortSignal.timeout(60_000))
 }
 
 /** Brazil's second device publishes its prekeys and is switched off again. */
@@ -235,9 +212,7 @@ async function switchOnForAMoment(folder: string, directory: Directory, url: str
   try {
     const lastOn = poc.lastReady()
     if (lastOn !== undefined && nodeMachine.clock.now() - lastOn * 1000 < secondDeviceEveryMs) return
-    await poc.syncLog(directory.logSource())
-    poc.connect()
-    await poc.until(() => (poc.ready ? true : undefined), AbortSignal.timeout(60_000))
+    await switchOn(poc, directory)
   } finally {
     await poc.close()
   }

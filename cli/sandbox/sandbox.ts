@@ -68,15 +68,15 @@ const sample = (): Uint8Array => new Uint8Array(readFileSync(join(import.meta.di
 function closingTable({ inspection, observed }: Outcome): string {
   const yes = "yes"
   const no = "no"
-  const relayReads = inspection.found.length > 0 ? "FOUND IN ITS STORE" : "no (searched)"
+  const relayReads = inspection.found.length > 0 ? "FOUND" : "no (searched)"
   const rows = [
-    ["", "reads the message", "reads the indicators", "knows that they talked", "can prove what to others"],
-    ["Kenya", "yes (wrote it)", "yes (wrote them)", yes, "what it wrote, and that devices and officers of Singapore and Brazil signed for exactly this"],
+    ["", "reads the message", "reads the indicators", "knows that they talked", "can prove to others"],
+    ["Kenya", "yes (wrote it)", "yes (wrote them)", yes, "what it wrote, and who signed for it"],
     ["Singapore", yes, yes, yes, "that Kenya wrote to it, and when; not what"],
     ["Brazil", yes, yes, yes, "that Kenya wrote to it, and when; not what"],
-    ["France", observed.franceReadsMessage ? "YES" : no, observed.franceReadsIndicators ? yes : "NO", yes, "nothing of the content: its papers are as good as its own word"],
-    ["the relay", relayReads, relayReads, "keeps: no; could watch: yes", "that it stored sealed bytes for a mailbox at a minute"],
-    ["the Secretariat", no, no, "as operator of the relay it could watch", "who is who: the log of certificates and manifests"],
+    ["France", observed.franceReadsMessage ? "YES" : no, observed.franceReadsIndicators ? yes : "NO", yes, "nothing of the content: its papers are deniable"],
+    ["the relay", relayReads, relayReads, "keeps no; could watch yes", "that it stored sealed bytes, and when"],
+    ["the Secretariat", no, no, "as operator, could watch", "who is who: the public log"],
   ]
   return table(rows)
 }

@@ -1,7 +1,7 @@
 /** The verbs of a duty officer: who am I, whom can I reach, write, read, acknowledge, answer. */
 import { readFileSync, writeFileSync } from "node:fs"
 import type { Command } from "commander"
-import { dispositions, ValiseError, type Disposition, type Message, type MessageView, type Poc, type Tlp } from "../../client-sdk/index.ts"
+import { dispositions, ValiseError, type Disposition, type Message, type Poc, type Tlp } from "../../client-sdk/index.ts"
 import { tlpLabels } from "../../protocol/tlp.ts"
 import { checkBundle } from "../../client-sdk/indicators.ts"
 import { print } from "../io.ts"
@@ -200,11 +200,7 @@ interface RespondOptions {
 
 /** `latest` is the newest message; everything else a unique beginning of an id. */
 export function find(poc: Poc, id: string, among: "received" | "any"): Message {
-  if (id !== "latest") return poc.message(id)
-  const views: MessageView[] = among === "received" ? poc.received() : [...poc.received(), ...poc.sent()]
-  const newest = views.toSorted((a, b) => a.created.localeCompare(b.created)).at(-1)
-  if (!newest) throw new ValiseError("ERR_NOT_FOUND", "there is no message yet")
-  return poc.message(newest.id)
+  return id === "latest" ? poc.latest(among) : poc.message(id)
 }
 
 /** Waits for the relay's receipts; `false` if the relay is away or slow: the message is durable here and goes out later. */

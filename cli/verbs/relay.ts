@@ -24,21 +24,19 @@ export function relayVerbs(program: Command): void {
 }
 
 export function inspectionWords(inspected: RelayInspection): string {
-  const rows = inspected.mailboxes.flatMap(({ mailbox, waiting }) =>
-    waiting.map(({ bytes, minute, sequence }) => [
-      mailbox,
-      String(sequence),
-      `${new Date(minute * 60_000).toISOString().slice(0, 16)}Z`,
-      `${bytes} bytes`,
-    ]),
-  )
+  const rows = inspected.mailboxes.map(({ mailbox, next, waiting }) => {
+    const sizes = [...new Set(waiting.map(({ bytes }) => bytes))].toSorted((a, b) => a - b)
+    const since = waiting.length > 0 ? `since ${minuteWords(Math.min(...waiting.map(({ minute }) => minute)))}` : ""
+    const kept = waiting.length > 0 ? `${waiting.length} waiting, ${sizes.join(" or ")} bytes each` : "empty"
+    return [mailbox, kept, since, `${next - 1} so far`]
+  })
   const prekeys = inspected.prekeys.map(({ device, oneTime, rotating }) => [
     `${device.slice(0, 32)}…`,
     `${oneTime} one-time`,
     rotating ? "1 rotating" : "no rotating",
   ])
   return [
-    strong("Waiting envelopes: mailbox, number, minute, size"),
+    strong("Mailboxes"),
     rows.length > 0 ? table(rows) : "none",
     "",
     strong("Public prekeys, by device"),
@@ -52,3 +50,5 @@ export function inspectionWords(inspected: RelayInspection): string {
     ...inspected.neverSees.map((line) => `  ${line}`),
   ].join("\n")
 }
+
+const minuteWords = (minute: number): string => `${new Date(minute * 60_000).toISOString().slice(0, 16)}Z`

@@ -31,10 +31,14 @@ export function action<O extends object>(
     // A verb's own option wins over a global one of the same name (`--input FILE` over `--no-input`).
     const options = { ...command.optsWithGlobals(), ...command.opts() } as O & VerbOptions
     const io = processIo(options.json === true)
+    // The SDK's timers keep no process alive; a verb that waits does.
+    const alive = setInterval(() => {}, 60_000)
     try {
       await verb(io, options, ...command.args)
     } catch (error) {
       process.exitCode = report(io, error)
+    } finally {
+      clearInterval(alive)
     }
   }
 }

@@ -43,11 +43,26 @@ export function entriesFor<T extends IndexedLeaf>(counted: readonly T[], involve
   return entries.filter(({ entry }) => isNeeded(entry, pocs, involved.hosts, roles)).map(({ leaf }) => leaf)
 }
 
-/** A question that is asked when all entries up to a moment have been counted. */
-export interface Question {
+/** A question to the log as it was at a moment: all entries up to then have been counted, and none after it. */
+export class Question<T> {
   /** Seconds. */
   readonly at: number
-  readonly ask: (directory: Pick<Replay, "pocs">) => void
+  readonly #look: (log: LogPart) => T
+  #answer: { readonly value: T } | undefined
+
+  constructor(at: number, look: (log: LogPart) => T) {
+    this.at = at
+    this.#look = look
+  }
+
+  ask(log: LogPart): void {
+    this.#answer = { value: this.#look(log) }
+  }
+
+  get answer(): T {
+    if (!this.#answer) throw new RangeError("the question has not been asked")
+    return this.#answer.value
+  }
 }
 
 /** When and why a key ended. */
@@ -70,42 +85,40 @@ export class LogPart {
   readonly #ends = new Map<string, Ended[]>()
   /** By host. */
   readonly #relays = new Map<string, RelayKey[]>()
-  readonly #times: { readonly index: number; readonly time: number }[] = []
+  readonly #entries: readonly Decoded[]
 
-  private constructor(replay: Replay) {
+  private constructor(replay: Replay, entries: readonly Decoded[]) {
     this.#replay = replay
+    this.#entries = entries
   }
 
   /** Counts the entries in their order, and asks each question at its moment. */
   static read(
     anchor: TrustAnchor,
-    entries: readonly IndexedLeaf[],
-    questions: readonly Question[],
+    leaves: readonly IndexedLeaf[],
+    questions: readonly Question<unknown>[],
   ): LogPart | EvidenceReason {
     const root = validateRoot(anchor.rootCertificate, anchor.realm)
     if (!root.ok) return "realm"
-    const replay = new Replay(anchor.realm, root.certificate, { excerpt: true })
-    const part = new LogPart(replay)
+    const entries = leaves.map(decoded)
+    if (!entries.every((entry) => entry !== undefined)) return "entry"
+    const log = new LogPart(new Replay(anchor.realm, root.certificate, { excerpt: true }), entries)
     const waiting = questions.toSorted((a, b) => a.at - b.at)
     let asked = 0
-    for (const leaf of entries) {
-      const entry = decoded(leaf.bytes)
-      if (!entry) return "entry"
-      while (asked < waiting.length && waiting[asked]!.at < entry.time) waiting[asked++]!.ask(replay)
-      const ended = part.#whatEnds(entry)
-      if (replay.count(leaf.bytes, leaf.index) !== undefined) return "entry" // defence: 15 evidence-entry-counts
-      part.#note(leaf.index, entry, ended)
+    for (const entry of entries) {
+      while (asked < waiting.length && waiting[asked]!.at < entry.time) waiting[asked++]!.ask(log)
+      if (!log.#counts(entry)) return "entry" // defence: 15 evidence-entry-counts => log.#counts(entry)
     }
-    for (const question of waiting.slice(asked)) question.ask(replay)
-    return part
+    for (const question of waiting.slice(asked)) question.ask(log)
+    return log
   }
 
   /** The time of the last of these entries among the log's first `size`; 0 if there is none. */
   timeAt(size: number): number {
-    return this.#times.findLast(({ index }) => index < size)?.time ?? 0
+    return this.#entries.findLast(({ index }) => index < size)?.time ?? 0
   }
 
-  /** What the log says of a PoC in the end. */
+  /** What has been said of a PoC so far: to a question, up to its moment; afterwards, in the end. */
   poc(address: PocAddress): PocHistory | undefined {
     return this.#replay.pocs.get(address)
   }
@@ -113,7 +126,10 @@ export class LogPart {
   /** Keys under which a relay may have signed in this second: certified, listed, not ended. */
   relayKeys(host: string, atSeconds: number, skewSeconds: number): readonly Uint8Array[] {
     return (this.#relays.get(host) ?? [])
-      .filter(({ listed, notBefore, notAfter }) => Math.max(listed, notBefore) <= atSeconds + skewSeconds && atSeconds <= notAfter)
+      .filter(
+        ({ listed, notBefore, notAfter }) =>
+          Math.max(listed, notBefore) <= atSeconds + skewSeconds && atSeconds <= notAfter,
+      )
       .filter(({ key }) => this.stands(key, atSeconds))
       .map(({ key }) => key)
   }
@@ -131,11 +147,22 @@ export class LogPart {
     })
   }
 
-  #whatEnds(entry: LogEntry): { key: Uint8Array; ended: Ended } | undefined {
-    if (entry.kind !== "revocation") return undefined
-    const revocation = revocationOf(entry)
-    const key = this.#keyOf(revocation)
-    return key && { key, ended: { moment: Math.min(revocation.effective, entry.time), reason: revocation.reason } }
+  #counts(entry: Decoded): boolean {
+    const { revocation } = entry
+    const key = revocation && this.#keyOf(revocation)
+    if (this.#replay.count(entry.bytes, entry.index) !== undefined) return false
+    if (revocation && key) {
+      const ended = { moment: Math.min(revocation.effective, entry.time), reason: revocation.reason }
+      this.#ends.set(hex(key), [...(this.#ends.get(hex(key)) ?? []), ended])
+    }
+    if (entry.kind === "relay") this.#addRelay(entry)
+    return true
+  }
+
+  #addRelay(entry: Decoded): void {
+    const { host } = bodyStructures.relay.decode(entry.body)
+    const { publicKey: key, notBefore, notAfter } = this.#replay.relays.get(host)!.certificate
+    this.#relays.set(host, [...(this.#relays.get(host) ?? []), { key, listed: entry.time, notBefore, notAfter }])
   }
 
   #keyOf({ target }: Revocation): Uint8Array | undefined {
@@ -152,15 +179,11 @@ export class LogPart {
         return this.#replay.pocs.get(target.poc)?.officer(target.officer)?.record.key
     }
   }
+}
 
-  #note(index: number, entry: LogEntry, ends: { key: Uint8Array; ended: Ended } | undefined): void {
-    this.#times.push({ index, time: entry.time })
-    if (ends) this.#ends.set(hex(ends.key), [...(this.#ends.get(hex(ends.key)) ?? []), ends.ended])
-    if (entry.kind !== "relay") return
-    const { host } = bodyStructures.relay.decode(entry.body)
-    const { publicKey: key, notBefore, notAfter } = this.#replay.relays.get(host)!.certificate
-    this.#relays.set(host, [...(this.#relays.get(host) ?? []), { key, listed: entry.time, notBefore, notAfter }])
-  }
+/** A leaf, taken apart. */
+interface Decoded extends LogEntry, IndexedLeaf {
+  readonly revocation: Revocation | undefined
 }
 
 function addSecretariat(pocs: Set<PocAddress>, entry: LogEntry): void {
@@ -198,11 +221,10 @@ function isNeeded(
 const revocationOf = (entry: LogEntry): Revocation =>
   revocationStructure.decode(bodyStructures.revocation.decode(entry.body).statement.bytes)
 
-function decoded(bytes: Uint8Array): LogEntry | undefined {
+function decoded({ index, bytes }: IndexedLeaf): Decoded | undefined {
   try {
     const entry = entryStructure.decode(bytes)
-    if (entry.kind === "revocation") revocationOf(entry)
-    return entry
+    return { ...entry, index, bytes, revocation: entry.kind === "revocation" ? revocationOf(entry) : undefined }
   } catch {
     return undefined
   }

@@ -47,7 +47,8 @@ export class EvidenceError extends ValiseError {
   readonly failures: readonly EvidenceFailure[]
 
   constructor(first: EvidenceFailure, ...more: readonly EvidenceFailure[]) {
-    const others = more.length === 0 ? "" : `; ${more.length} further ${more.length === 1 ? "part fails" : "parts fail"}`
+    const others =
+      more.length === 0 ? "" : `; ${more.length} further ${more.length === 1 ? "part fails" : "parts fail"}`
     super("ERR_EVIDENCE", `${first.section}: ${evidenceReasons[first.reason]} (${first.reason})${others}`, {
       hint: "rely on nothing in this file; ask for it again, unchanged, or ask the other participants for theirs",
     })

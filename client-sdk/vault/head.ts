@@ -32,6 +32,8 @@ export interface VolatileHead {
    * recovery, it is enough that this one old head is gone.
    */
   readonly key: Uint8Array
+  /** Whether records sealed under this key were erased or replaced, so that remnants may lie about. */
+  readonly remnants: boolean
 }
 
 export const emptyFingerprint: Uint8Array = new Uint8Array(32)
@@ -79,5 +81,5 @@ const headShape: z.ZodType<Head> = z.strictObject({
   transactions: shapes.counter,
   fingerprint: bytes32,
   journal: journalHeadShape,
-  volatile: z.strictObject({ incarnation: shapes.incarnation, key: bytes32 }).optional(),
+  volatile: z.strictObject({ incarnation: shapes.incarnation, key: bytes32, remnants: z.boolean() }).optional(),
 })

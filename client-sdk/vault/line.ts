@@ -19,7 +19,8 @@ export interface Line {
 export function tryAcquireLine(vaultPath: string): Line | undefined {
   const db = openSqliteFile(`${realPath(vaultPath)}.line`, true, 0)
   try {
-    db.exec("BEGIN EXCLUSIVE")
+    // Nothing is ever written, so there is nothing to undo: no journal file beside it.
+    db.exec("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE")
   } catch (cause) {
     db.close()
     const error = sqliteError(cause)

@@ -29,6 +29,8 @@ export function backupToFile(vault: { backup(target: VaultStorage): void }, path
   }
 }
 
+const scrubBusyMs = 100
+
 /** "VALI", and the layout's version. */
 const applicationId = 0x56414c49
 const layoutVersion = 1
@@ -91,7 +93,17 @@ class SqliteVaultStorage implements VaultStorage {
   }
 
   scrub(): boolean {
-    return this.#alone(() => this.#guarded(() => pragma(this.#db, "wal_checkpoint(TRUNCATE)") === 0))
+    return this.#alone(() =>
+      this.#guarded(() => {
+        // A reader elsewhere is not waited for as a writer is: this call can come again.
+        this.#db.exec(`PRAGMA busy_timeout = ${scrubBusyMs}`)
+        try {
+          return pragma(this.#db, "wal_checkpoint(TRUNCATE)") === 0
+        } finally {
+          this.#db.exec(`PRAGMA busy_timeout = ${busyMs}`)
+        }
+      }),
+    )
   }
 
   compact(): boolean {

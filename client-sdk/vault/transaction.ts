@@ -10,7 +10,7 @@ import type { JournalCheck, JournalDetails, JournalRecord } from "./journal.ts"
 import { RecordCipher, type Place } from "./record-cipher.ts"
 import type { Collection, CollectionTable, ListRange, NameOf, ReadTx } from "./schema.ts"
 import type { ValueOf, VaultEvent, VaultSchema, VaultTx } from "./schema.ts"
-import type { StorageReadTx, StorageTx, StoredEntry } from "./storage.ts"
+import type { StorageReadTx, StorageTx, StoredEntry, StoredRecord } from "./storage.ts"
 import { tampered, type VaultKeys } from "./vault-keys.ts"
 
 export const vaultLimits = {
@@ -77,10 +77,12 @@ export class Reader<C extends CollectionTable, E extends string> implements Read
     return checkJournal(this.head.journal, (i) => this.#journalBytes(i))
   }
 
-  /** Opens every record, of every collection in the table. Throws `ERR_VAULT_TAMPERED` or `ERR_VAULT`. */
+  /** Opens every record, those of unknown collections too. Throws `ERR_VAULT_TAMPERED`. */
   checkRecords(): void {
-    for (const collection of Object.keys(this.schema.collections) as NameOf<C>[])
-      for (const [, value] of this.list(collection)) void value
+    for (const entry of this.rows().entries()) {
+      this.cipher.openName(entry)
+      this.cipher.open(this.recordOf(entry))
+    }
   }
 
   /** From now on every use throws. */
@@ -94,6 +96,12 @@ export class Reader<C extends CollectionTable, E extends string> implements Read
       id: this.keys.recordId(collection, key),
       volatile: this.#collection(collection).volatile ?? false,
     }
+  }
+
+  protected recordOf({ collection, id }: StoredEntry): StoredRecord {
+    const record = this.rows().record(collection, id)
+    if (!record) throw tampered("a record is missing")
+    return record
   }
 
   protected valueAt({ collection, id, volatile }: Place): Uint8Array | undefined {
@@ -192,20 +200,20 @@ export class Writer<C extends CollectionTable, E extends string> extends Reader<
   startIncarnation(): Incarnation {
     for (const entry of this.#volatileEntries()) this.#remove(entry) // defence: 24 erase-the-old-incarnation
     const incarnation = this.keys.random.bytes(16) as Incarnation
-    this.#setVolatile({ incarnation, key: this.keys.random.bytes(32) })
+    this.#setVolatile({ incarnation, key: this.keys.random.bytes(32), remnants: false })
     return incarnation
   }
 
-  /** Seals the volatile part under a new key. */
+  /** Seals the volatile part under a new key, if the present one could open what was erased. */
   renewVolatileKey(): void {
-    const { incarnation } = this
+    if (!this.head.volatile?.remnants) return
     const records = this.#volatileEntries().map((entry) => {
-      const record = this.rows().record(entry.collection, entry.id)
-      if (!record) throw tampered("a record is missing")
-      return { entry, key: this.cipher.openName(entry), value: this.cipher.open(record) }
+      return { entry, key: this.cipher.openName(entry), value: this.cipher.open(this.recordOf(entry)) }
     })
-    this.#setVolatile({ incarnation, key: this.keys.random.bytes(32) })
+    const next = { ...this.head.volatile, key: this.keys.random.bytes(32), remnants: false }
+    this.#setVolatile(next)
     for (const { entry, key, value } of records) this.#put(entry, key, value)
+    this.#setVolatile(next)
   }
 
   get hasIncarnation(): boolean {
@@ -225,7 +233,7 @@ export class Writer<C extends CollectionTable, E extends string> extends Reader<
     const old = this.rows().entry(place.collection, place.id)
     const record = this.cipher.seal(place, key, value)
     this.#rows.put(record)
-    if (old) this.#toggle(old)
+    if (old) this.#forget(old)
     this.#toggle(record)
   }
 
@@ -233,7 +241,12 @@ export class Writer<C extends CollectionTable, E extends string> extends Reader<
     const old = this.rows().entry(place.collection, place.id)
     if (!old) return
     this.#rows.delete(place.collection, place.id)
+    this.#forget(old)
+  }
+
+  #forget(old: StoredEntry): void {
     this.#toggle(old)
+    if (old.volatile && this.head.volatile) this.#setHead({ volatile: { ...this.head.volatile, remnants: true } })
   }
 
   #toggle(entry: StoredEntry): void {

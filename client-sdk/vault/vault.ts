@@ -163,7 +163,7 @@ export class Vault<C extends CollectionTable, E extends string> {
     )
   }
 
-  /** Opens and checks everything. Throws `ERR_VAULT_TAMPERED`, or `ERR_VAULT` for a record of another version. */
+  /** Opens and checks everything. Throws `ERR_VAULT_TAMPERED`. */
   verify(): void {
     this.#storage.read((rows) => checkFingerprint(rows, this.#keys, readHead(rows, this.#keys)))
     this.#read((tx) => tx.checkRecords())
@@ -178,7 +178,7 @@ export class Vault<C extends CollectionTable, E extends string> {
   /**
    * Puts erased prekeys beyond recovery from the storage's files: seals what is left of the volatile part under a new
    * key, so that remnants of the old one are noise, and lets the storage drop its log. To be called soon after prekeys
-   * were erased; takes about 0.1 ms per volatile record. `false` if a reader in another process held some of it back:
+   * were erased; takes about 0.1 ms per volatile record, and nothing if none was erased since. `false` if a reader in another process held some of it back:
    * call again later. docs/parts/vault.md says what a disk may still keep.
    */
   scrub(): boolean {

@@ -6,6 +6,7 @@ import type { DeviceId, MailboxId } from "../../protocol/address.ts"
 import { equal, hex } from "../../protocol/bytes.ts"
 import { ValiseError } from "../../protocol/errors.ts"
 import { chosen, fixed } from "../../protocol/limits.ts"
+import { blindBytes, mailboxBytes, requireCount, requireLength } from "../store.ts"
 import type { Appended, MailboxStore, Quota, Sequence, StoreContents, StoredEnvelope } from "../store.ts"
 
 /** What survives a crash, and the one store that may be open on it. */
@@ -93,7 +94,10 @@ class MemoryStore implements MailboxStore {
     this.#disk = disk
   }
 
-  append(mailbox: MailboxId, blind: Uint8Array, minute: number, bytes: Uint8Array): Promise<Appended> {
+  async append(mailbox: MailboxId, blind: Uint8Array, minute: number, bytes: Uint8Array): Promise<Appended> {
+    requireLength(mailbox, mailboxBytes)
+    requireLength(blind, blindBytes)
+    requireCount(minute)
     const key = new Uint8Array(mailbox) as MailboxId
     const submitted = { blind: new Uint8Array(blind), minute, bytes: new Uint8Array(bytes) }
     return this.#write(() => {

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, readdir, rename, rm, stat } from "node:fs/promises"
+import { mkdtemp, readFile, readdir, rename, rm, stat, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
@@ -234,8 +234,9 @@ describe("enrolment", () => {
     await expect(directory.issue(id)).rejects.toMatchObject({ message: expect.stringContaining("manifest-dates") })
     expect(directory.state.poc(baobab)).toBeUndefined()
     await directory.withdraw(id)
-    await enrol(baobab)
-    expect((await reader()).poc(baobab)).toBeDefined()
+    // Nothing of it has stayed: another agency can still become Kenya's first.
+    await enrol("ke/technical/acacia" as PocAddress)
+    expect((await reader()).pocs()).toHaveLength(2)
   })
 
   test("proposals and their approvals survive a restart; too old ones are forgotten", async () => {
@@ -247,6 +248,8 @@ describe("enrolment", () => {
     await directory.approve(id, approvalBy(id, "second"))
     await directory.issue(id)
     expect((await reader()).poc(baobab)).toBeDefined()
+    await reopen()
+    expect(directory.proposals()).toHaveLength(1)
     now += 31 * day
     await reopen()
     expect(directory.proposals()).toEqual([])
@@ -376,7 +379,10 @@ describe("what the Secretariat does", () => {
   })
 
   test("a role, and another default", async () => {
-    await approved(await directory.addRole("legal"), "first", "second")
+    const role = await directory.addRole("legal")
+    const once = await directory.approve(role.id, approvalBy(role.id, "first"))
+    expect(await directory.addRole("legal")).toEqual(once)
+    await approved(once, "second")
     await enrol("ke/legal/cedar" as PocAddress)
     await enrol(baobab)
     const acacia = "ke/technical/acacia" as PocAddress
@@ -430,6 +436,22 @@ describe("the folder", () => {
     const indexes = await Promise.all(names.map((poc) => enrol(poc)))
     expect(indexes.toSorted((a, b) => a - b)).toEqual([3, 5, 7, 9])
     expect((await reader()).pocs()).toHaveLength(5)
+  })
+
+  test("a disk that fails: refused, and again refused, until the directory is opened anew; nothing is lost", async () => {
+    await enrol(baobab)
+    await rename(join(folder, "log"), join(folder, "../log"))
+    await writeFile(join(folder, "log"), "in the way")
+    for (const expires of [now + 30 * day, now + 30 * day, now + 31 * day])
+      await expect(directory.submitManifest(baobab, next(baobab, { expires }))).rejects.toMatchObject({
+        code: "ERR_DISK",
+      })
+    await rm(join(folder, "log"))
+    await rename(join(folder, "../log"), join(folder, "log"))
+    await expect(directory.addRole("legal")).rejects.toMatchObject({ code: "ERR_DISK" })
+    await reopen()
+    await directory.submitManifest(baobab, next(baobab, { expires: now + 30 * day }))
+    expect((await reader()).poc(baobab)!.manifest!.version).toBe(2)
   })
 
   test("a mailbox follows from device and relay, so a manifest that names another is never logged", async () => {

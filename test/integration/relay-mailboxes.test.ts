@@ -4,7 +4,8 @@ import { wireOfError } from "../../protocol/errors.ts"
 import { sha3 } from "../../protocol/primitives.ts"
 import { verifyRelayReceipt } from "../../protocol/relay-receipt.ts"
 import type { Hash } from "../../protocol/address.ts"
-import { MemoryStore } from "../support/memory-store.ts"
+import { MemoryDisk } from "../../relay/testing/memory-store.ts"
+import { HeldDisk } from "../support/held-disk.ts"
 import { realm, relayHost, relayKey, testDevice } from "../support/login.ts"
 import { devices, envelopeTo, mailboxOfDevice, startRelay, stopRelays, type TestClient } from "../support/relay.ts"
 
@@ -40,17 +41,17 @@ describe("submitting", () => {
   })
 
   test("nothing is receipted before its append has resolved; all that resolve in one turn share one signature", async () => {
-    const store = new MemoryStore()
-    const { dial } = await startRelay({ ...all, store })
+    const disk = new HeldDisk()
+    const { dial } = await startRelay({ ...all, store: disk.open() })
     const [from, other] = [await dial(kenya), await dial(brazil)]
-    store.hold()
+    disk.hold()
     for (let i = 0; i < 3; i++) from.submit(singapore)
     other.submit(singapore)
     await from.settled()
     await other.settled()
-    expect(store.heldAppends).toBe(4)
-    expect(from.waiting).toEqual([])
-    store.release()
+    expect(disk.isAskedToSync).toBe(true)
+    expect([...from.waiting, ...other.waiting]).toEqual([])
+    disk.release()
     const [mine, theirs] = [await from.next("accepted"), await other.next("accepted")]
     expect(mine.items.map((item) => item.index)).toEqual([0, 1, 2])
     expect(theirs.items.map((item) => item.index)).toEqual([3])
@@ -84,20 +85,19 @@ describe("submitting", () => {
   })
 
   test("a full mailbox and a store that cannot write refuse, and the connection lives on", async () => {
-    const store = new MemoryStore()
-    const { dial } = await startRelay({ ...all, store })
-    const from = await dial(kenya)
-    store.envelopesMax = 1
+    const disk = new MemoryDisk()
+    const { dial } = await startRelay({ ...all, store: disk.open({ envelopesMax: 1, bytesMax: 1e6 }) })
+    const [from, to] = [await dial(kenya), await dial(singapore)]
     from.submit(singapore)
     await from.next("accepted")
     from.submit(singapore)
     expect(await codeOfNextError(from)).toBe(wireOfError("ERR_MAILBOX_FULL"))
-    store.broken = true
+    disk.break()
     from.submit(brazil)
     expect(await codeOfNextError(from)).toBe(wireOfError("ERR_STORE_UNAVAILABLE"))
-    store.broken = false
-    from.submit(brazil)
-    await from.next("accepted")
+    const { sequence } = await to.next("envelope")
+    to.send({ type: "collected", sequences: [sequence] })
+    await to.settled()
   })
 
   test("an unknown envelope version is refused; bytes that are no envelope end the connection", async () => {
@@ -117,11 +117,11 @@ describe("submitting", () => {
   })
 
   test("more submissions than credits end the connection; a PoC has one budget for its devices", async () => {
-    const store = new MemoryStore()
+    const disk = new HeldDisk()
     const second = testDevice(kenya.poc, "second device")
     const { dial } = await startRelay({
       devices: [kenya, second, singapore],
-      store,
+      store: disk.open(),
       limits: { credits: 2, submissionsPerMinute: 3 },
     })
     const [one, two] = [await dial(kenya), await dial(second)]
@@ -134,23 +134,24 @@ describe("submitting", () => {
     expect(refused.code).toBe(wireOfError("ERR_RATE_LIMITED"))
     expect(refused.retryAfterSeconds).toBeGreaterThan(0)
     const other = await dial(singapore)
-    store.hold()
+    disk.hold()
     for (let i = 0; i < 3; i++) other.submit(kenya)
     expect(await other.closed).toEqual({ code: 4400, reason: "ERR_PROTOCOL" })
+    disk.release()
   })
 
   test("envelopes that are being stored are bounded over all connections", async () => {
-    const store = new MemoryStore()
+    const disk = new HeldDisk()
     const size = envelopeTo(singapore).length
-    const { dial } = await startRelay({ ...all, store, limits: { storingBytesMax: 2 * size } })
+    const { dial } = await startRelay({ ...all, store: disk.open(), limits: { storingBytesMax: 2 * size } })
     const [one, two] = [await dial(kenya), await dial(brazil)]
-    store.hold()
+    disk.hold()
     one.submit(singapore)
     one.submit(singapore)
     await one.settled()
     two.submit(singapore)
     expect(await codeOfNextError(two)).toBe(wireOfError("ERR_RATE_LIMITED"))
-    store.release()
+    disk.release()
     await one.next("accepted")
     two.submit(singapore)
     await two.next("accepted")
@@ -243,23 +244,23 @@ describe("delivering", () => {
 
 describe("leaving", () => {
   test("after bye what is under way is answered, then the connection ends", async () => {
-    const store = new MemoryStore()
-    const { dial } = await startRelay({ ...all, store })
+    const disk = new HeldDisk()
+    const { dial } = await startRelay({ ...all, store: disk.open() })
     const from = await dial(kenya)
-    store.hold()
+    disk.hold()
     from.submit(singapore)
     from.send({ type: "bye" })
-    while (store.heldAppends === 0) await new Promise(setImmediate)
-    store.release()
+    while (!disk.isAskedToSync) await new Promise(setImmediate)
+    disk.release()
     await from.next("accepted")
     expect(await from.closed).toEqual({ code: 1000, reason: "" })
   })
 
   test("a relay that goes away says so, finishes what it has begun, takes nothing new, and closes", async () => {
-    const store = new MemoryStore()
-    const { dial, server } = await startRelay({ ...all, store })
+    const disk = new HeldDisk()
+    const { dial, server } = await startRelay({ ...all, store: disk.open() })
     const [from, idle] = [await dial(kenya), await dial(singapore)]
-    store.hold()
+    disk.hold()
     from.submit(singapore)
     await from.settled()
     // What was on the way when the notice was sent is refused, not dropped.
@@ -273,7 +274,7 @@ describe("leaving", () => {
     expect(await from.next("notice")).toEqual({ type: "notice", kind: "drain", retryAfterSeconds: 5 })
     from.socket.send(late.bytes)
     expect(await from.next("error")).toMatchObject({ about: late.counter, code: wireOfError("ERR_DRAINING") })
-    store.release()
+    disk.release()
     await from.next("accepted")
     expect(await from.closed).toEqual({ code: 4450, reason: "ERR_DRAINING" })
     expect(await idle.closed).toEqual({ code: 4450, reason: "ERR_DRAINING" })

@@ -1,7 +1,7 @@
 /** Certificates that nobody should accept: an honest one taken apart, one part changed, and signed by a real issuer. */
 import { sign } from "node:crypto"
-import { concat, utf8 } from "../../protocol/bytes.ts"
-import { der, derOid, derText, readElements, tag } from "../../pki/der.ts"
+import { utf8 } from "../../protocol/bytes.ts"
+import { bitsOf, der, derOid, derText, readElements, tag } from "../../pki/der.ts"
 import { extensionOids, signatureAlgorithm, type ExtensionName } from "../../pki/profile.ts"
 import { readCertificate } from "../../pki/x509.ts"
 
@@ -90,17 +90,15 @@ export const uris = (...texts: readonly string[]): Uint8Array =>
 export const keyInfo = (algorithm: Uint8Array, key: Uint8Array): Uint8Array =>
   der(tag.sequence, algorithm, der(tag.bitString, zero, key))
 
+/** The key of a SubjectPublicKeyInfo. */
+export const keyOf = (parts: Parts): Uint8Array => bitsOf(readElements(readElements(parts.keyInfo)[0]!.content)[1]!)
+
 /** `names` in order: type's identifier, string type, text. */
 export const nameOf = (...parts: readonly (readonly [string, number, string])[]): Uint8Array =>
   der(
     tag.sequence,
     ...parts.map(([oid, stringTag, text]) => der(tag.set, der(tag.sequence, derOid(oid), der(stringTag, utf8(text))))),
   )
-
-/** The same bytes with one byte replaced. */
-export function patched(bytes: Uint8Array, at: number, byte: number): Uint8Array {
-  return concat(bytes.subarray(0, at), Uint8Array.of(byte), bytes.subarray(at + 1))
-}
 
 const none = new Uint8Array(0)
 const zero = Uint8Array.of(0)

@@ -16,10 +16,10 @@ import { relayLog } from "../../relay/log.ts"
 import { Relay } from "../../relay/relay.ts"
 import { serveRelay, type RelayServer } from "../../relay/server.ts"
 import type { MailboxStore } from "../../relay/store.ts"
+import { MemoryDisk } from "../../relay/testing/memory-store.ts"
 import { seconds, type Clock } from "../../system/machine.ts"
 import { nodeClock, nodeRandom } from "../../system/node.ts"
 import { realm, relayCertificate, relayHost, relayKey, seededRandom, testDevice, type TestDevice } from "./login.ts"
-import { MemoryStore } from "./memory-store.ts"
 
 /** A directory that a test writes by hand. */
 export class TestDirectory implements DirectoryView {
@@ -81,7 +81,7 @@ const opened: TestRelay[] = []
 
 /** Call `stopRelays` after each test. */
 export async function startRelay(options: TestRelayOptions = {}): Promise<TestRelay> {
-  const store = options.store ?? new MemoryStore()
+  const store = options.store ?? new MemoryDisk().open()
   const directory = new TestDirectory()
   for (const device of options.devices ?? []) directory.add(device)
   const lines: string[] = []
