@@ -86,7 +86,7 @@ export function consentWords(view: ConsentView): string {
   const lines = [
     `${strong(view.requestId.slice(0, 8))}  ${view.state}  ${view.forwarder} asks to share ${view.leaves.map((leaf) => safe(leaf)).join(", ")} of ${view.message.slice(0, 8)} (${view.sender}) with ${view.thirdParty}`,
     `  purpose: ${safe(view.purpose)}   TLP:${view.tlp}   here as ${view.role}, said: ${view.mine}`,
-    `  consented: ${list(view.consented)}   refused: ${list(view.refused)}   withdrawn: ${list(view.withdrawn)}   attested: ${view.attested ? "yes" : "no"}`,
+    `  consented: ${list(view.consented)}   refused: ${list(view.refused)}   withdrawn: ${list(view.withdrawn)}   attested: ${view.attested ? "yes" : "no"}${view.used ? `   used: ${view.used}` : ""}`,
   ]
   return lines.join("\n")
 }

@@ -73,20 +73,22 @@ export interface DeviceStatus {
   readonly prekey?: "one-time" | "rotating"
 }
 
-export type MessageType =
-  | "notification"
-  | "reply"
-  | "response"
-  | "consent-request"
-  | "consent"
-  | "consent-refusal"
-  | "consent-withdrawal"
-  | "attestation"
-  | "attested"
-  | "forward"
-  | "use-receipt"
-  | "device-receipt"
-  | "officer-receipt"
+export const messageTypes = [
+  "notification",
+  "reply",
+  "response",
+  "consent-request",
+  "consent",
+  "consent-refusal",
+  "consent-withdrawal",
+  "attestation",
+  "attested",
+  "forward",
+  "use-receipt",
+  "device-receipt",
+  "officer-receipt",
+] as const
+export type MessageType = (typeof messageTypes)[number]
 
 export interface MessageView {
   readonly id: Id
@@ -145,6 +147,8 @@ export interface ConsentView {
   readonly mine: "nothing" | "granted" | "refused" | "withdrawn"
   readonly state: "open" | "granted" | "refused" | "withdrawn" | "expired"
   readonly forwarded: boolean
+  /** When the third party says that it used what it was given. */
+  readonly used?: string
 }
 
 export interface Notice {

@@ -180,6 +180,8 @@ export interface ConsentRecord {
   /** S has said that it attested (at R), or has attested (at S). */
   attested: boolean
   forwarded: boolean
+  /** When the third party says that it used what it was given; seconds. */
+  used?: number
 }
 
 export interface NoticeRecord {

@@ -12,6 +12,7 @@ import {
   decodeConsent,
   decodeConsentRequest,
   decodeForward,
+  decodeUseReceipt,
   decodeInvolved,
   decodeConsentRefusal,
   decodeConsentWithdrawal,
@@ -34,7 +35,7 @@ import { forwardingAllowed } from "../protocol/tlp.ts"
 import type { ConsentView, MessageType, Notice, PocEvent } from "./api.ts"
 import type { ConsentRecord, MessageRecord, Reader, Tx } from "./collections.ts"
 import { bytesLeaf, frameLeaves, leafNamed, readTlp } from "./content.ts"
-import type { Home } from "./home.ts"
+import { iso, type Home } from "./home.ts"
 import type { Outbox } from "./outbox.ts"
 
 /** A PoC consents once; a few more, should it lose count, harm nobody. */
@@ -242,6 +243,12 @@ export class Consents {
       this.#put(tx, { ...row, attested: true })
       return [[requestId, "attested"]]
     },
+    "use-receipt": (tx, record, bytes) => {
+      const { requestId, time } = decodeUseReceipt(bytes)
+      const row = this.#find(tx, requestId)
+      if (row?.scope.thirdParty === record.from) this.#put(tx, { ...row, used: time })
+      return []
+    },
     forward: (tx, record, bytes) => {
       const { requestId } = decodeForward(bytes)
       const row = this.#find(tx, requestId)
@@ -352,8 +359,7 @@ export class Consents {
   ): string {
     const leaves = [...frameLeaves({ type, case: caseId, to }), bytesLeaf("statement", statement)]
     if (signature) leaves.push(bytesLeaf("signature", signature))
-    const release = type === "consent" || type === "consent-refusal" ? "consent" : type === "attestation" ? "attest" : "release"
-    return hex(this.#outbox.compose(tx, { type, case: caseId, to, leaves, release, copyToOwnDevices: false }))
+    return hex(this.#outbox.compose(tx, { type, case: caseId, to, leaves, copyToOwnDevices: false }))
   }
 
   /** The first paper of a request at T. A withdrawal may have overtaken it. */
@@ -418,6 +424,7 @@ export function consentView(tx: Reader, home: Home, row: ConsentRecord): Consent
     mine: row.mine,
     state: stateOf(row, record !== undefined && home.now > row.asked + fixed.consentSeconds),
     forwarded: row.forwarded,
+    ...(row.used !== undefined && { used: iso(row.used) }),
   }
 }
 

@@ -5,7 +5,7 @@ import { fromUtf8, hex, utf8 } from "../protocol/bytes.ts"
 import { ValiseError } from "../protocol/errors.ts"
 import type { Leaf } from "../protocol/leaves.ts"
 import { tlpLabels, type Tlp } from "../protocol/tlp.ts"
-import { dispositions, type MessageType, type RespondInput } from "./api.ts"
+import { dispositions, messageTypes, type MessageType, type RespondInput } from "./api.ts"
 import { templateVersion, terms } from "./templates.ts"
 
 export interface Reference {
@@ -67,6 +67,23 @@ export function responseLeaves(frame: Frame, tlp: Tlp, response: RespondInput): 
   return [...frameLeaves(frame), textLeaf("tlp", tlp), jsonLeaf("response", response), textLeaf("terms", terms)]
 }
 
+/** The right of the officer who must release a message of this type; `undefined` for what a device sends by itself. */
+export function releaseRight(type: MessageType): "release" | "consent" | "attest" | undefined {
+  switch (type) {
+    case "device-receipt":
+    case "officer-receipt":
+    case "use-receipt":
+      return undefined
+    case "consent":
+    case "consent-refusal":
+      return "consent"
+    case "attestation":
+      return "attest"
+    default:
+      return "release"
+  }
+}
+
 export const textLeaf = (name: string, text: string): Leaf => ({ name, value: utf8(text) })
 export const jsonLeaf = (name: string, value: unknown): Leaf => ({ name, value: utf8(JSON.stringify(value)) })
 export const bytesLeaf = (name: string, value: Uint8Array): Leaf => ({ name, value })
@@ -124,21 +141,7 @@ export function readJson(leaves: readonly Leaf[], name: string): unknown {
   }
 }
 
-const messageType = z.enum([
-  "notification",
-  "reply",
-  "response",
-  "consent-request",
-  "consent",
-  "consent-refusal",
-  "consent-withdrawal",
-  "attestation",
-  "attested",
-  "forward",
-  "use-receipt",
-  "device-receipt",
-  "officer-receipt",
-])
+const messageType = z.enum(messageTypes)
 const addresses = z.array(shapes.poc).min(1).max(1024)
 const hexOf = (bytes: number) =>
   z

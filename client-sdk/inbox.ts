@@ -12,7 +12,7 @@ import { KemKey } from "../protocol/primitives.ts"
 import { signDeviceReceipt } from "../protocol/receipts.ts"
 import type { MessageType, Notice, PocEvent } from "./api.ts"
 import type { MessageRecord, PrekeyRecord, ReplayRecord, Tx } from "./collections.ts"
-import { bytesLeaf, frameLeaves, readFrame, readText, type Frame } from "./content.ts"
+import { bytesLeaf, frameLeaves, readFrame, readText, releaseRight, type Frame } from "./content.ts"
 import type { Consents } from "./consents.ts"
 import type { Home } from "./home.ts"
 import type { Outbox } from "./outbox.ts"
@@ -111,7 +111,7 @@ export class Inbox {
           from,
         })
         events.push(...this.#consents.receive(tx, record, notices))
-        this.#sendReceipt(tx, opened, frame)
+        if (releaseRight(frame.type)) this.#sendReceipt(tx, opened, frame)
       }
       for (const notice of notices) events.push({ kind: "notice", notice })
       return events
@@ -193,12 +193,13 @@ export class Inbox {
     })
   }
 
-  /** Everything but receipts is released by an officer whom the sender's manifest gives that right. */
+  /** Everything but what devices send by themselves is released by an officer whom the sender's manifest gives that right. */
   #released(opened: Good, type: MessageType): boolean {
-    if (type === "device-receipt" || type === "officer-receipt") return true
+    const right = releaseRight(type)
+    if (!right) return true
     const { poc, officer } = opened.header.sender
     const rights = officer && opened.release && this.#home.mirror.officer(poc, officer)?.rights
-    return rights !== undefined && rights.includes(rightFor(type)) // defence: 15 release-right => return true
+    return rights !== undefined && rights.includes(right) // defence: 15 release-right => return true
   }
 
   #watchSequence(tx: Tx, opened: Good, notices: Notice[]): void {
@@ -247,11 +248,6 @@ export class Inbox {
     const notice = this.#home.vault.transaction((tx) => this.#home.notice(tx, kind, text))
     this.#home.emit({ kind: "notice", notice })
   }
-}
-
-export function rightFor(type: MessageType): "release" | "consent" | "attest" {
-  if (type === "consent" || type === "consent-refusal") return "consent"
-  return type === "attestation" ? "attest" : "release"
 }
 
 function skippedNumbers(opened: Good, me: DeviceId): Set<number> {

@@ -14,7 +14,7 @@ import type { Signed } from "../protocol/statement.ts"
 import type { DeviceRecord as ListedDevice } from "../pki/state.ts"
 import type { MessageType } from "./api.ts"
 import type { DeviceRecord, MessageRecord, OutboxRecord, Tx } from "./collections.ts"
-import { bytesLeaf } from "./content.ts"
+import { bytesLeaf, releaseRight } from "./content.ts"
 import { iso, type Home } from "./home.ts"
 
 export interface Composition {
@@ -24,8 +24,6 @@ export interface Composition {
   readonly leaves: readonly Leaf[]
   readonly lifetimeSeconds?: number
   readonly strictForwardSecrecy?: boolean
-  /** The right that the releasing officer needs; receipts are released by nobody. */
-  readonly release?: "release" | "consent" | "attest"
   /** Own other devices get a copy, except of receipts. */
   readonly copyToOwnDevices: boolean
 }
@@ -54,7 +52,8 @@ export class Outbox {
    */
   compose(tx: Tx, message: Composition): MessageId {
     const { identity, machine, mirror, now } = this.#home
-    const officer = message.release && this.#home.officerWith(message.release)
+    const right = releaseRight(message.type)
+    const officer = right && this.#home.officerWith(right)
     const targets = this.#devicesOf(message.to)
     if (message.copyToOwnDevices)
       targets.push(...mirror.state.usableDevices(identity.poc, now).filter((row) => !equal(row.device, identity.device)))

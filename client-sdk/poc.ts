@@ -400,7 +400,6 @@ export class Poc {
         case: frame.case,
         to: frame.to,
         leaves,
-        release: "release",
         copyToOwnDevices: true,
         ...options,
       }),

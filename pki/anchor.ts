@@ -1,6 +1,7 @@
 /**
- * What a reader trusts before it has read anything: the trust file, small enough to read, print and carry (SPEC §8). Its
- * parts: the directory's name and mode, the root certificate, and a C2SP tlog-policy with the log's key and its witnesses.
+ * What a reader trusts before it has read anything: the trust file, small enough to read, print and carry (SPEC,
+ * "Directory"). Its parts: the directory's name and mode, the root certificate, and a C2SP tlog-policy with the log's
+ * key and its witnesses.
  */
 import type { Mode, Realm } from "../protocol/address.ts"
 import { base64, fromBase64 } from "../protocol/bytes.ts"
@@ -19,7 +20,9 @@ export interface TrustAnchor {
   readonly policy: WitnessPolicy
 }
 
-/** Throws `ERR_MALFORMED` for anything that `writeTrustFile` would not have written, `ERR_UNTRUSTED` for an unfit root. */
+/**
+ * Throws `ERR_MALFORMED` for anything that `writeTrustFile` would not have written, `ERR_UNTRUSTED` for an unfit root.
+ */
 export function readTrustFile(text: string): TrustAnchor {
   const [, origin, mode, pem, policyText] = trustFile.exec(text) ?? refuse("its parts are not those of a trust file")
   if (!isOrigin(origin!)) refuse("its origin is not the name of a directory")

@@ -1,4 +1,7 @@
-/** Who has agreed that an entry shall count (SPEC §8): officers of the Secretariat, or the PoC that it concerns. */
+/**
+ * Who has agreed that an entry shall count (SPEC, "Directory"): officers of the Secretariat, or the PoC that it
+ * concerns.
+ */
 import type { Realm } from "../protocol/address.ts"
 import { equal, hex } from "../protocol/bytes.ts"
 import { taggedHash } from "../protocol/hash.ts"
@@ -51,9 +54,9 @@ export function agreementOn(proposal: Proposal, approvers: Approvers): Agreement
 export const approvalId = ({ bytes }: Signed): string => hex(taggedHash("statement", bytes))
 
 /**
- * Officers of the Secretariat with the right to approve: those of its last manifest, whatever its age and whatever became
- * of the Secretariat's own key. Only two of them can change who they are, so the thief of that key gains nothing, and a
- * new certificate for the Secretariat can always be approved.
+ * Officers of the Secretariat with the right to approve: those of its last manifest, whatever its age and whatever
+ * became of the Secretariat's own key. Only two of them can change who they are, so the thief of that key gains
+ * nothing, and a new certificate for the Secretariat can always be approved.
  */
 export function approvingOfficers(secretariat: PocHistory | undefined): readonly ManifestOfficer[] {
   return secretariat?.officers().filter(({ rights }) => rights.includes("approve")) ?? []

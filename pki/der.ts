@@ -1,6 +1,6 @@
 /**
- * DER as certificates need it (X.690): reading that refuses whatever is not the one encoding, and writing. Own code, because
- * the libraries read BER: they take long forms and trailing bytes that this profile refuses.
+ * DER as certificates need it (X.690): reading that refuses whatever is not the one encoding, and writing. Own code,
+ * because the libraries read BER: they take long forms and trailing bytes that this profile refuses.
  */
 import { concat, fromUtf8, utf8 } from "../protocol/bytes.ts"
 import { ValiseError } from "../protocol/errors.ts"

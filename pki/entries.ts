@@ -1,7 +1,7 @@
 /**
- * What the log holds (SPEC §8): one entry per leaf, in deterministic CBOR, its bytes kept as received. An entry says what
- * kind of change it makes and carries what makes it count: signatures of those whom it concerns. Whoever replays the log
- * decides for itself whether it counts (`state.ts`).
+ * What the log holds (SPEC, "Directory"): one entry per leaf, in deterministic CBOR, its bytes kept as received. An
+ * entry says what kind of change it makes and carries what makes it count: signatures of those whom it concerns.
+ * Whoever replays the log decides for itself whether it counts (`state.ts`).
  */
 import { z } from "zod"
 import { shapes, type Hash, type OfficerId, type PocAddress, type Realm } from "../protocol/address.ts"
@@ -82,8 +82,8 @@ export interface RevocationBody {
 }
 
 /**
- * Makes another PoC of the State the default. Counts by the present default's own approval; only if that one is no longer
- * in force by two officers'.
+ * Makes another PoC of the State the default. Counts by the present default's own approval; only if that one is no
+ * longer in force by two officers'.
  */
 export interface DefaultBody {
   readonly v: 1
@@ -133,7 +133,8 @@ export type RevocationTarget =
 /**
  * Signed by `requester`. Who may ask: for a certificate its own key; for a device or officer that key itself or its
  * PoC's; for a relay its key. For a relay or an issuing CA also the Secretariat's key, with two officers' approvals in
- * the entry. Ending a State's PoC against its will is `contested`: its form is fixed, and no reader of version 1 counts it.
+ * the entry. Ending a State's PoC against its will is `contested`: its form is fixed, and no reader of version 1 counts
+ * it.
  */
 export interface Revocation {
   readonly v: 1

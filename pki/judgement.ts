@@ -1,4 +1,4 @@
-/** Whether a header's sender may be believed, judged when the message is opened (SPEC §8, "Revocation"). */
+/** Whether a header's sender may be believed, judged when the message is opened (SPEC, "Judging a sender"). */
 import type { DeviceId, OfficerId, PocAddress } from "../protocol/address.ts"
 import { fixed } from "../protocol/limits.ts"
 import { manifestStanding } from "../protocol/manifest.ts"

@@ -1,4 +1,7 @@
-/** ECDSA on P-384 with SHA-384, verification only and without waiting: the signatures of root and issuing CA (SPEC §8). */
+/**
+ * ECDSA on P-384 with SHA-384, verification only and without waiting: the signatures of root and issuing CA (SPEC,
+ * "Directory").
+ */
 import { p384 } from "@noble/curves/nist.js"
 
 /** One of r and s, and one coordinate of a point. */

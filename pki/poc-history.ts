@@ -1,7 +1,7 @@
 /**
- * What the log has said about one PoC, and what follows from it (SPEC §8): its certificate and manifest in force, and every
- * device and officer it ever listed. A PoC key that is revoked for compromise takes back what it signed since the stated
- * moment, so the view is made anew from the counted entries whenever one is added.
+ * What the log has said about one PoC, and what follows from it (SPEC, "Directory"): its certificate and manifest in
+ * force, and every device and officer it ever listed. A PoC key that is revoked for compromise takes back what it
+ * signed since the stated moment, so the view is made anew from the counted entries whenever one is added.
  */
 import type { DeviceId, MailboxId, PocAddress, PocName } from "../protocol/address.ts"
 import { hex } from "../protocol/bytes.ts"
@@ -169,8 +169,8 @@ export class PocHistory {
   }
 
   /**
-   * What a compromised key signed counts only if it was logged before the stated moment. The Secretariat's takes nothing
-   * back: otherwise its thief could unmake the officers who approve.
+   * What a compromised key signed counts only if it was logged before the stated moment. The Secretariat's takes
+   * nothing back: otherwise its thief could unmake the officers who approve.
    */
   #isTakenBack({ signer, time }: CertificateStep | ManifestStep): boolean {
     if (this.isSecretariat) return false
@@ -222,7 +222,10 @@ function list(view: View, step: ManifestStep, isFirst: boolean): void {
 
 const stillListed = <T>(listed: Listed<T> | undefined): Listed<T> | undefined => (listed?.end ? undefined : listed)
 
-/** A device that is new, or may be sealed to only now, waits: unless an older one vouches, or the PoC had no manifest before. */
+/**
+ * A device that is new, or may be sealed to only now, waits: unless an older one vouches, or the PoC had no manifest
+ * before.
+ */
 function deviceRecord(
   { manifest, index, time, isCoSigned }: ManifestStep,
   { device, key, relay, mailbox, rights }: ManifestDevice,

@@ -1,4 +1,4 @@
-/** A certificate is given only to a key that has asked for it, signed by itself (SPEC §8). */
+/** A certificate is given only to a key that has asked for it, signed by itself (SPEC, "Directory"). */
 import type { PocAddress, Realm } from "../protocol/address.ts"
 import { encodeCbor } from "../protocol/cbor.ts"
 import { memberStatement } from "../protocol/manifest.ts"

@@ -1,6 +1,6 @@
 /**
- * The certificate profile as constants (SPEC §8): three levels, no options. Whatever a certificate says beyond this, or
- * otherwise, makes it invalid; `validator.ts` compares, `certificate.ts` issues.
+ * The certificate profile as constants (SPEC, "Directory"): three levels, no options. Whatever a certificate says
+ * beyond this, or otherwise, makes it invalid; `validator.ts` compares, `certificate.ts` issues.
  */
 import { pocUri, type PocName, type Realm } from "../protocol/address.ts"
 import { hex } from "../protocol/bytes.ts"
@@ -8,8 +8,9 @@ import { sha3 } from "../protocol/primitives.ts"
 import { der, derOid, derText, tag } from "./der.ts"
 
 /**
- * The arc of this directory's own identifiers, 2.25.<UUID e4c6435a-ede5-4b6d-92f6-de7a1947690c> (ITU-T X.667): the one
- * arc that is ours without asking a registry or borrowing a company's. Measured: OpenSSL, Node, Java and Python read it;
+ * The arc of this directory's own identifiers, 2.25.<UUID e4c6435a-ede5-4b6d-92f6-de7a1947690c> (ITU-T X.667): the
+ * one arc that is ours without asking a registry or borrowing a company's. Measured: OpenSSL, Node, Java and Python
+ * read it;
  * @peculiar/x509 writes it correctly but reads the long number as a placeholder and would corrupt it if it wrote that
  * again, which nothing here does; Go's standard library refuses numbers above 2^31 (golang/go#30757), so Go programs
  * cannot parse these certificates. The log, which outsiders audit, is not concerned.
@@ -143,9 +144,9 @@ export type LeafSubject =
   | { readonly use: "log" }
 
 /**
- * The certificate's one alternative name. A relay may stand under any domain, also a State's own, but a certificate may
- * name only hosts under the directory's origin; so the relay's host becomes the first labels of such a name, its port the
- * port: `127.0.0.1:8443` is `relay://127.0.0.1.relay.directory.example:8443/`.
+ * The certificate's one alternative name. A relay may stand under any domain, also a State's own, but a certificate
+ * may name only hosts under the directory's origin; so the relay's host becomes the first labels of such a name, its
+ * port the port: `127.0.0.1:8443` is `relay://127.0.0.1.relay.directory.example:8443/`.
  */
 export function leafUri(subject: LeafSubject, origin: string): string {
   if (subject.use === "log") return `log://log.${origin}/`

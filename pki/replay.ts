@@ -1,4 +1,7 @@
-/** The rules by which entries count (SPEC §8), kind by kind. Each judges first and changes something only if it counts. */
+/**
+ * The rules by which entries count (SPEC, "Directory"), kind by kind. Each judges first and changes something only if
+ * it counts.
+ */
 import { parsePocAddress, type PocAddress, type PocName, type Realm } from "../protocol/address.ts"
 import { equal, hex } from "../protocol/bytes.ts"
 import { ValiseError } from "../protocol/errors.ts"
@@ -84,8 +87,8 @@ export class Replay {
   readonly #relays = new Map<string, RelayListing>()
 
   /**
-   * @param options.excerpt the entries are only some of a log's: whether a State and role have exactly one default cannot
-   * be judged from them, and is not
+   * @param options.excerpt the entries are only some of a log's: whether a State and role have exactly one default
+   * cannot be judged from them, and is not
    */
   constructor(realm: Realm, root: Certificate, { excerpt = false }: { readonly excerpt?: boolean } = {}) {
     this.#realm = realm

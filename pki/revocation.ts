@@ -1,4 +1,4 @@
-/** What a revocation can end, who may ask for it, and how it ends (SPEC §8). */
+/** What a revocation can end, who may ask for it, and how it ends (SPEC, "Directory"). */
 import type { PocAddress } from "../protocol/address.ts"
 import { equal } from "../protocol/bytes.ts"
 import { certificateHash, type RevocationTarget } from "./entries.ts"

@@ -1,7 +1,7 @@
 /**
- * The directory, replayed from the log (SPEC §8). Every entry is judged once, in order, from what the log held before it
- * and from nothing else, no clock included: so all readers of one log come to one directory. An entry that breaks a rule
- * stays in the tree and does not count.
+ * The directory, replayed from the log (SPEC, "Directory"). Every entry is judged once, in order, from what the log
+ * held before it and from nothing else, no clock included: so all readers of one log come to one directory. An entry
+ * that breaks a rule stays in the tree and does not count.
  */
 import { parsePocAddress, type DeviceId, type MailboxId, type PocAddress, type PocName } from "../protocol/address.ts"
 import { hex } from "../protocol/bytes.ts"
@@ -99,7 +99,9 @@ export class DirectoryState {
     return this.#log.consistencyProof(from, to)
   }
 
-  /** A full address, or `state/role` for the State's default. Throws `ERR_UNKNOWN_ADDRESS` with a hint that helps on. */
+  /**
+   * A full address, or `state/role` for the State's default. Throws `ERR_UNKNOWN_ADDRESS` with a hint that helps on.
+   */
   resolve(text: string): PocRecord {
     const isShort = /^[^/]*\/[^/]*$/.test(text)
     const poc = isShort ? this.#replay.defaults.get(text) : this.#replay.pocs.get(parsePocAddress(text).address)

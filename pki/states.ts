@@ -1,6 +1,9 @@
-/** Who can be in the directory: the Members of the United Nations and their roles (SPEC §8). */
+/** Who can be in the directory: the Members of the United Nations and their roles (SPEC, "Directory"). */
 
-/** ISO 3166-1 alpha-2 codes of the 193 Members. Membership is the General Assembly's decision, so the list is not ours to edit. */
+/**
+ * ISO 3166-1 alpha-2 codes of the 193 Members. Membership is the General Assembly's decision, so the list is not ours
+ * to edit.
+ */
 export const memberStates: ReadonlySet<string> = new Set(
   (
     "ad ae af ag al am ao ar at au az ba bb bd be bf bg bh bi bj bn bo br bs bt bw by bz " +

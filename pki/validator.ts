@@ -1,7 +1,7 @@
 /**
- * Certificate validation: a fixed depth (root, issuing CA, leaf) and an exact profile, as a checklist (SPEC §8). It asks
- * "is this the certificate that the profile prescribes?", never "is there a path that could be acceptable?". So there is
- * no path building, no policy, no option. Revocation is not judged here: the log decides it.
+ * Certificate validation: a fixed depth (root, issuing CA, leaf) and an exact profile, as a checklist (SPEC,
+ * "Directory"). It asks "is this the certificate that the profile prescribes?", never "is there a path that could be
+ * acceptable?". So there is no path building, no policy, no option. Revocation is not judged here: the log decides it.
  */
 import type { Realm } from "../protocol/address.ts"
 import { equal, hex } from "../protocol/bytes.ts"

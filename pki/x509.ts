@@ -1,4 +1,7 @@
-/** An X.509 certificate (RFC 5280 §4.1) taken apart, strictly. Says nothing about whether it is valid: see `validator.ts`. */
+/**
+ * An X.509 certificate (RFC 5280 §4.1) taken apart, strictly. Says nothing about whether it is valid: see
+ * `validator.ts`.
+ */
 import { ValiseError } from "../protocol/errors.ts"
 import { bitsOf, contentOf, positiveIntegerOf, readElements, tag, textOf, timeOf, type Element } from "./der.ts"
 import { p384FieldBytes } from "./p384.ts"

@@ -20,18 +20,14 @@ export const errorTable = {
   ERR_MAILBOX_FULL: { wire: 4421, retryable: true, exit: 5 },
   ERR_NO_PREKEYS: { wire: 4422, retryable: true, exit: 1 },
   ERR_PREKEYS_REFUSED: { wire: 4423, retryable: false, exit: 1 },
-  ERR_EXPIRY: { wire: 4424, retryable: false, exit: 1 },
   ERR_STORE_UNAVAILABLE: { wire: 4425, retryable: true, exit: 3 },
   // decoding, opening, verifying
   ERR_MALFORMED: { retryable: false, exit: 1 },
-  ERR_CANNOT_OPEN: { retryable: false, exit: 1 },
-  ERR_NOT_YET: { retryable: true, exit: 1 },
   ERR_UNTRUSTED: { retryable: false, exit: 4 },
   ERR_NOT_ANCHORED: { retryable: false, exit: 4 },
   ERR_EVIDENCE: { retryable: false, exit: 4 },
   ERR_DIRECTORY_STALE: { retryable: true, exit: 4 },
   ERR_DIRECTORY_SPLIT: { retryable: false, exit: 4 },
-  ERR_ROLLED_BACK: { retryable: false, exit: 4 },
   // using the SDK and the command
   ERR_USAGE: { retryable: false, exit: 2 },
   ERR_UNKNOWN_ADDRESS: { retryable: false, exit: 2 },

@@ -1,4 +1,4 @@
-/** Every bound of the protocol, with its reason (SPEC §12). `fixed` by the specification; `chosen` may differ per relay. */
+/** Every bound of the protocol, with its reason (SPEC, "Limits"). `fixed` by the specification; `chosen` may differ per relay. */
 export const fixed = {
   /** Smallest padded payload: most notifications and all receipts look alike. */
   payloadBytesMin: 4096,
@@ -8,6 +8,7 @@ export const fixed = {
   contentBytesMax: 1_048_576,
   /** Leaves of one message. */
   leavesMax: 64,
+  /** A name is a word, not a place to hide content. */
   leafNameBytesMax: 64,
   /** Recipient devices of one message: 193 States, a few PoCs each, a few devices each. */
   recipientsMax: 4096,
@@ -17,18 +18,25 @@ export const fixed = {
   clockSkewSecondsMax: 600,
   /** A rotating prekey serves so long; a PoC that was off for two weeks can still be written to. */
   rotatingPrekeySeconds: 15 * 86_400,
+  /** A new rotating prekey a day: what a thief gains by one is a day. */
   rotatingPrekeyEverySeconds: 86_400,
   /** A superseded rotating key older than this means that newer ones were withheld. */
   staleRotatingSeconds: 48 * 3600,
+  /** One-time prekeys at the relay: a busy day without the device; 64 × 1.4 KB. */
   oneTimePrekeys: 64,
+  /** So few are left when the device makes new ones: a quarter, so that a burst does not empty the pool. */
   oneTimeRefillAt: 16,
   /** Prekeys in one publish frame: 16 × 1.5 KB stays below a frame's maximum. */
   prekeysPerPublish: 16,
   /** A replay entry outlives its message by this much. */
   replayGraceSeconds: 86_400,
+  /** A manifest lasts a quarter: a lost device is forgotten by itself. */
   manifestSecondsMax: 90 * 86_400,
+  /** And a month with a banner, because duty desks miss dates. */
   manifestGraceSeconds: 30 * 86_400,
+  /** A duty desk, its deputies and their spares. */
   devicesPerPocMax: 16,
+  /** Three shifts of every duty function. */
   officersPerPocMax: 64,
   /** A device that no older device co-signed waits so long before peers seal to it. */
   newDeviceWaitSeconds: 86_400,
@@ -40,9 +48,11 @@ export const fixed = {
   involvedMax: 512,
   /** A purpose or a reason is read by a duty officer before a decision: half a page, in Unicode code points. */
   purposeCharactersMax: 1000,
+  /** A title is one line on a screen. */
   officerTitleCharactersMax: 100,
   /** Items of one relay receipt's batch: all credits of 256 connections at once; a path then has at most 16 hashes. */
   receiptBatchMax: 65_536,
+  /** The depth of the largest batch. */
   receiptPathMax: 16,
   /** A checkpoint's witnesses must have signed within this time. */
   checkpointSecondsMax: 72 * 3600,
@@ -64,6 +74,7 @@ export const fixed = {
   noteSignaturesMax: 64,
   /** A witness policy: 64 names (tlog-policy asks for 32 at least), each with a key, a URL and a remark. */
   policyNamesMax: 64,
+  /** 64 such lines, each of 1 KB. */
   policyCharactersMax: 65_536,
   /** The text of a trust file: a policy, a root certificate, and some words. */
   trustFileCharactersMax: 73_728,
@@ -73,16 +84,20 @@ export const fixed = {
   evidenceSectionsMax: 16_384,
   /** Its entries of the log: a few PoCs of every State over some years. */
   evidenceEntriesMax: 8192,
+  /** `state/role/agency` with a full DNS label, and room. */
   addressBytesMax: 128,
+  /** A DNS name is no longer. */
   hostBytesMax: 255,
 } as const
 
 export const chosen = {
   /** Before login a stranger may hold so much of the relay, and so long. */
   strangerBytesMax: 4096,
+  /** A satellite link takes two round trips for the login; ten seconds are plenty. */
   strangerSecondsMax: 10,
   /** Connections that have not logged in, at one time: of all, and of one address (an agency's devices behind one NAT). */
   strangersMax: 1024,
+  /** An agency whose devices all come back at once behind one NAT. */
   strangersPerAddressMax: 64,
   /** Each costs the relay a signature and two key operations: an agency's devices reconnect at once, a flood does not. */
   loginsPerAddressPerMinute: 300,
@@ -90,9 +105,11 @@ export const chosen = {
   frameBytesMax: 72 * 1024,
   /** Pieces of one message that wait to be joined: a proxy may cut it up, a stranger may not make the relay hold crumbs. */
   messageFragmentsMax: 64,
+  /** The same for the chunks in which a fragment arrives. */
   messageChunksMax: 1024,
   /** Envelopes that one mailbox holds: two weeks of a busy exercise. */
   mailboxEnvelopesMax: 10_000,
+  /** 10,000 of the smallest class and some large ones. */
   mailboxBytesMax: 256 * 1024 * 1024,
   /** Unread output per connection before a slow reader is cut; above a quarter of it no delivery is added. */
   unreadBytesMax: 4 * 1024 * 1024,
@@ -108,6 +125,7 @@ export const chosen = {
   receiptsPerFrame: 64,
   /** Envelopes on their way to a device, not yet collected. */
   deliveriesInFlightMax: 128,
+  /** Fifteen of the largest envelopes: what a slow link must hold in memory twice. */
   deliveryBytesInFlightMax: 1024 * 1024,
   /** Prekey fetches of one PoC an hour: 193 States × 4 devices twice over; more is a drain. */
   prekeyFetchesPerHour: 2000,
@@ -115,6 +133,7 @@ export const chosen = {
   submissionsPerMinute: 6000,
   /** Requests about prekeys and log of one PoC a minute: a device's whole first synchronisation is some hundreds. */
   requestsPerMinute: 6000,
+  /** An answer stays below the largest frame with certificates of usual size; a relay cuts it earlier if not. */
   logEntriesPerAnswer: 256,
   /** How often a relay looks for new log entries: so late, at most, it learns of a revocation. */
   mirrorEverySeconds: 15,

@@ -46,7 +46,7 @@ export async function pkiVectors() {
   const authorities = await makeAuthorities(realm)
   const { anchor, entries, directory } = await history(authorities)
   return {
-    about: "SPEC §8. Bytes are hexadecimal, times are seconds.",
+    about: "SPEC, Directory. Bytes are hexadecimal, times are seconds.",
     realm,
     trustFile: writeTrustFile(anchor),
     keys: keys(),

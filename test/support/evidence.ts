@@ -78,6 +78,8 @@ export interface Target {
 
 export interface SentMessage {
   readonly from: PocAddress
+  /** Name of the sending device. */
+  readonly by: string
   readonly to: readonly PocAddress[]
   readonly type: MessageType
   readonly leaves: readonly Leaf[]
@@ -106,10 +108,11 @@ export function send(
     body = "Beacons from your network.",
     more = [] as Leaf[],
     note = noteOf(directory, created - 60),
+    by = "first",
   } = {},
 ): SentMessage {
   const random = randomOf(`message ${messages++}`)
-  const to = [...new Set(targets.map(({ poc }) => poc))]
+  const to = [...new Set(targets.map(({ poc }) => poc))].filter((poc) => poc !== from)
   const contentKey = random(32)
   const leaves = [
     textLeaf("type", type),
@@ -122,7 +125,7 @@ export function send(
   const devices = targets.map(({ poc, name = "first" }) => ({ poc, name, kem: new KemKey(random(32)) }))
   const sealed = seal({
     realm: directory.authorities.realm,
-    sender: { poc: from, device: deviceOf(from), key: deviceKeyOf(from) },
+    sender: { poc: from, device: deviceOf(from, by), key: deviceKeyOf(from, by) },
     officer: { id: officerOf(from), key: officerKeyOf(from) },
     messageId: random(16) as MessageId,
     created,
@@ -155,7 +158,7 @@ export function send(
     ...device,
     accepted: accept(directory, sealed.envelopes[i]!, random(32), created + 30),
   }))
-  return { from, to, type, leaves, contentKey, created, note, sealed, devices: withReceipts }
+  return { from, by, to, type, leaves, contentKey, created, note, sealed, devices: withReceipts }
 }
 
 /** In a batch with somebody else's. */
@@ -236,7 +239,7 @@ export function inRecord(sent: SentMessage, { poc, name = "first" }: Target): Me
   const { kem } = sent.devices[place]!
   const device = { poc, key: deviceKeyOf(poc, name), id: deviceOf(poc, name) }
   const prekey = { id: prekeyIdOf(kem.publicKey), kind: "one-time", key: kem } as const
-  const keys = { deviceKey: deviceKeyOf(sent.from).publicKey, officerKey: officerKeyOf(sent.from).publicKey }
+  const keys = { deviceKey: deviceKeyOf(sent.from, sent.by).publicKey, officerKey: officerKeyOf(sent.from).publicKey }
   const message = opened(
     open({
       ...openerOf(device, sent.sealed.envelopes[place]!.bytes),
@@ -357,12 +360,12 @@ export function outcome(call: () => unknown): string {
   }
 }
 
-const common = ({ from, to, type, created, contentKey, leaves }: SentMessage, id: MessageId) => ({
+const common = ({ from, by, to, type, created, contentKey, leaves }: SentMessage, id: MessageId) => ({
   id,
   case: caseId,
   type,
   from,
-  device: deviceOf(from),
+  device: deviceOf(from, by),
   to: [...to],
   created,
   expires: created + 14 * 86_400,

@@ -1,4 +1,4 @@
-/** The certificate profile with one thing changed at a time: whatever it does not prescribe is refused (SPEC §8). */
+/** The certificate profile with one thing changed at a time: whatever it does not prescribe is refused (SPEC, "Directory"). */
 import { beforeAll, describe, expect, test } from "vitest"
 import { concat } from "../../protocol/bytes.ts"
 import { makeIssuerKey, type IssuerKey } from "../../pki/certificate.ts"

@@ -1,4 +1,4 @@
-/** The directory replayed from its log: what counts, what does not and why, and what readers then see (SPEC §8). */
+/** The directory replayed from its log: what counts, what does not and why, and what readers then see (SPEC, "Directory"). */
 import fc from "fast-check"
 import { beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { mailboxOf, type PocAddress, type PocName } from "../../protocol/address.ts"

@@ -2,7 +2,7 @@ import { X509Certificate } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, test } from "vitest"
-import type { DeviceId, PocAddress } from "../../protocol/address.ts"
+import type { DeviceId } from "../../protocol/address.ts"
 import { fromHex, hex, utf8 } from "../../protocol/bytes.ts"
 import { shake256, SigningKey } from "../../protocol/primitives.ts"
 import { readTrustFile } from "../../pki/anchor.ts"
@@ -76,7 +76,7 @@ describe("protocol/vectors/pki.json", () => {
     }
     expect(summaryOf(state, vectors.state.atSeconds)).toEqual(vectors.state)
     for (const { poc, device, created, cited, now, ...verdict } of vectors.judgements) {
-      const sender = { poc: poc as PocAddress, device: fromHex(device) as DeviceId }
+      const sender = { poc, device: fromHex(device) as DeviceId }
       expect(state.judgeSender({ sender, created }, cited, now)).toMatchObject(verdict)
     }
   })

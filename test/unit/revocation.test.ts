@@ -1,4 +1,4 @@
-/** Revocations: who may ask for what, and what a reader makes of a message afterwards (SPEC §8). */
+/** Revocations: who may ask for what, and what a reader makes of a message afterwards (SPEC, "Directory"). */
 import { beforeAll, beforeEach, describe, expect, test } from "vitest"
 import type { DeviceId, OfficerId, PocAddress } from "../../protocol/address.ts"
 import type { JudgeResult } from "../../protocol/open.ts"
