@@ -25,6 +25,8 @@ export interface HomeOptions {
   readonly home?: string
   readonly passphraseFile?: string
   readonly input: boolean
+  /** Aborts when the person at the terminal gives up. */
+  readonly stop: AbortSignal
 }
 
 export interface HomePlace {
@@ -33,7 +35,7 @@ export interface HomePlace {
 }
 
 /** Throws `ERR_USAGE` with a hint if there is no such home. */
-export function findHome(options: HomeOptions): HomePlace {
+export function findHome(options: Pick<HomeOptions, "as" | "data" | "home">): HomePlace {
   const folder = options.as === undefined ? options.home : sandboxHome(options.data, options.as)
   if (folder === undefined)
     throw new ValiseError("ERR_USAGE", "whose vault?", {
@@ -78,15 +80,20 @@ async function passphrase(options: HomeOptions, poc: string): Promise<string> {
   }
   if (!options.input || !process.stdin.isTTY)
     throw new ValiseError("ERR_PASSPHRASE", "the vault needs its passphrase", { hint: "give --passphrase-file FILE" })
-  return askHidden(`Passphrase of ${poc}: `)
+  return askHidden(`Passphrase of ${poc}: `, options.stop)
 }
 
-/** Asks on stderr without showing what is typed. */
-async function askHidden(question: string): Promise<string> {
+/** Asks on stderr without showing what is typed. Throws `ERR_ABORTED` at Ctrl-C and at the end of input. */
+async function askHidden(question: string, stop: AbortSignal): Promise<string> {
   process.stderr.write(question)
   const lines = createInterface({ input: process.stdin, terminal: true })
+  const given = new AbortController()
+  // While the terminal is raw, Ctrl-C is a key and no signal.
+  for (const event of ["SIGINT", "close"] as const) lines.on(event, () => given.abort())
   try {
-    return await lines.question("")
+    return await lines.question("", { signal: AbortSignal.any([stop, given.signal]) })
+  } catch (cause) {
+    throw new ValiseError("ERR_ABORTED", "no passphrase was given", { cause })
   } finally {
     lines.close()
     process.stderr.write("\n")

@@ -19,13 +19,19 @@ export const processIo = (json: boolean): Io => ({
 
 /** Prints a result: `data` as JSON, or what `words` makes of it. */
 export function print(io: Io, data: object, words: () => string): void {
-  io.out(io.json ? `${JSON.stringify({ v: jsonVersion, ...data })}\n` : `${words()}\n`)
+  io.out(io.json ? jsonLine({ v: jsonVersion, ...data }) : `${words()}\n`)
+}
+
+/** One line of JSON that is harmless on a terminal, too: what `safe` would show is escaped as JSON does it. */
+export function jsonLine(data: object): string {
+  const text = JSON.stringify(data)
+  return `${text.replaceAll(dangerous, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`)}\n`
 }
 
 /** Says what went wrong, with a hint, and gives the exit code. Text of peers never reaches a message, so nothing to escape. */
 export function report(io: Io, error: unknown): number {
   const known = error instanceof ValiseError ? error : unexpected(error)
-  if (io.json) io.err(`${JSON.stringify({ v: jsonVersion, code: known.code, message: known.message, hint: known.hint })}\n`)
+  if (io.json) io.err(jsonLine({ v: jsonVersion, code: known.code, message: known.message, hint: known.hint }))
   else {
     io.err(`valise: error: ${known.message} (${known.code})\n`)
     if (known.hint) io.err(`valise: hint: ${known.hint}\n`)
@@ -61,5 +67,6 @@ export function table(rows: readonly (readonly string[])[]): string {
 export const strong = (text: string): string => styleText("bold", text, { stream: process.stdout })
 export const faint = (text: string): string => styleText("dim", text, { stream: process.stdout })
 
-// C0 and C1 controls, DEL, line and paragraph separators, zero-width and bidirectional controls, byte order mark.
+// C0 and C1 controls, DEL, line and paragraph separators, zero-width and bidirectional controls, byte order mark; all of
+// them one UTF-16 unit.
 const dangerous = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/gu

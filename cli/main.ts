@@ -1,10 +1,10 @@
 /** The command `valise`. Thin: every verb opens a home and calls the SDK; docs: README, "The command". */
 import { Command, CommanderError } from "commander"
-import { errorTable, ValiseError } from "../protocol/errors.ts"
+import { ValiseError } from "../protocol/errors.ts"
 import { processIo, report } from "./io.ts"
 import { consentVerbs } from "./verbs/consents.ts"
 import { evidenceVerbs } from "./verbs/evidence.ts"
-import { messageVerbs } from "./verbs/messages.ts"
+import { example, messageVerbs } from "./verbs/messages.ts"
 import { relayVerbs } from "./verbs/relay.ts"
 import { sandboxVerbs } from "./verbs/sandbox.ts"
 
@@ -17,21 +17,21 @@ export function program(): Command {
     .option("--passphrase-file <file>", "where the vault's passphrase stands, on one line")
     .option("--json", "one JSON object per line on stdout; errors as { code, hint } on stderr")
     .option("--no-input", "never ask; fail instead")
-    .showHelpAfterError("valise: hint: valise --help, or valise VERB --help")
-    .exitOverride()
-    .configureOutput({ outputError: () => {} })
+    .addHelpText("after", example("valise --as ke/technical whoami"))
   messageVerbs(command)
   consentVerbs(command)
   evidenceVerbs(command)
   relayVerbs(command)
   sandboxVerbs(command)
-  for (const each of [...command.commands, ...command.commands.flatMap((verb) => verb.commands)])
-    each.exitOverride().configureOutput({ outputError: () => {} })
+  for (const each of [command, ...command.commands, ...command.commands.flatMap((verb) => verb.commands)])
+    each.exitOverride().configureOutput({ outputError: () => {}, writeErr: (text) => wantsJson || process.stderr.write(text) })
   return command
 }
 
+/** Known before the options are parsed, because what is wrong with them is said in the same form. */
+const wantsJson = process.argv.includes("--json")
+
 process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1))
-process.on("SIGINT", () => process.exit(errorTable.ERR_ABORTED.exit))
 
 try {
   await program().parseAsync(process.argv)
@@ -40,10 +40,10 @@ try {
 }
 
 function finish(error: unknown): number {
-  const io = processIo(process.argv.includes("--json"))
+  const io = processIo(wantsJson)
   if (!(error instanceof CommanderError)) return report(io, error)
   if (error.exitCode === 0) return 0
-  const message = error.message.replace(/^error: /, "")
+  const message = error.message.replace(/^error: /, "").replaceAll("\n", " ")
   const usage = error.code === "commander.help" ? "which verb?" : message
   return report(io, new ValiseError("ERR_USAGE", usage, { hint: "valise --help, or valise VERB --help" }))
 }

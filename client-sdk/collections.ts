@@ -3,7 +3,16 @@
  * time with a restored backup, so backups leave it out and a vault without it starts a new incarnation (SPEC §5).
  */
 import { z } from "zod"
-import type { DeviceId, Hash, MailboxId, MessageId, OfficerId, PocAddress, PrekeyId } from "../protocol/address.ts"
+import type {
+  DeviceId,
+  Hash,
+  Incarnation,
+  MailboxId,
+  MessageId,
+  OfficerId,
+  PocAddress,
+  PrekeyId,
+} from "../protocol/address.ts"
 import type { ConsentScope, RequestId } from "../protocol/consent.ts"
 import type { ForwardReason, Paper } from "../protocol/forward.ts"
 import type { Leaf } from "../protocol/leaves.ts"
@@ -28,9 +37,9 @@ export const collections = {
   keys: records<KeyRecord>(),
   /** The mirrored log, key: index as 10 digits. */
   log: records<{ bytes: Uint8Array }>(),
-  /** `newest`. */
+  /** `newest`; and `contradicting`: the first one that the log signed and that contradicts this mirror. */
   checkpoint: records<{ note: Uint8Array; size: number }>(),
-  /** Every message sent or received, key: hex of the message id. */
+  /** Every message sent or received, key: see `archive.ts`. */
   messages: records<MessageRecord>(),
   /** Messages not yet accepted by the relay for every device, key: hex of the message id. */
   outbox: records<OutboxRecord>(),
@@ -53,6 +62,7 @@ export const journalEvents = [
   "sealed",
   "accepted",
   "expired",
+  "given-up",
   "opened",
   "not-opened",
   "equivocation",
@@ -75,6 +85,19 @@ export type Reader = ReadTx<typeof collections, JournalEvent>
 export interface CounterRecord {
   n: number
   missing?: number[]
+  /** Numbers up to here are not watched any more. */
+  floor?: number
+  /** Seconds. */
+  at?: number
+  incarnation?: Incarnation
+}
+
+/** The next message's place: behind all that are here, also in a restored backup, which has no counters. */
+export function nextOrder(tx: Tx): number {
+  const counted = tx.get("counters", "order")?.n
+  const last = counted ?? [...tx.list("messages")].reduce((max, [, row]) => Math.max(max, row.order), 0)
+  tx.put("counters", "order", { n: last + 1 })
+  return last + 1
 }
 
 export interface IdentityRecord {
@@ -136,7 +159,8 @@ export interface DeviceRecord {
   poc: PocAddress
   device: DeviceId
   mailbox: MailboxId
-  n: number
+  /** Its number in the row of messages to this device, once sealed; none if there was no prekey for it. */
+  n?: number
   kind?: PrekeyKind
   digest?: Hash
   accepted?: { receipt: RelayReceipt; blind: Uint8Array }
@@ -146,6 +170,8 @@ export interface OutboxRecord {
   id: MessageId
   state: "composed" | "keyed" | "sealed"
   strictForwardSecrecy: boolean
+  /** In which it was composed. */
+  incarnation: Incarnation
   /** One signed prekey per recipient device, once fetched. */
   prekeys: { device: DeviceId; prekey: Signed }[]
   envelopes: { device: DeviceId; mailbox: MailboxId; blind: Uint8Array; bytes: Uint8Array; accepted: boolean }[]

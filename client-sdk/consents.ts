@@ -23,16 +23,18 @@ import {
   encodeUseReceipt,
   encodeConsentWithdrawal,
   readSignedConsent,
+  sameScope,
   scopeOf,
   type ConsentScope,
   type RequestId,
 } from "../protocol/consent.ts"
 import { ValiseError } from "../protocol/errors.ts"
 import { judgeForward, mayAttest, mayConsent, mayForward, type Denied, type ForwardJudgement, type HeldMessage, type Paper } from "../protocol/forward.ts"
-import { leafHashesOf, saltOf } from "../protocol/leaves.ts"
+import { leafHashesOf, saltOf, type Leaf } from "../protocol/leaves.ts"
 import { fixed } from "../protocol/limits.ts"
 import { forwardingAllowed } from "../protocol/tlp.ts"
 import type { ConsentView, MessageType, Notice, PocEvent } from "./api.ts"
+import { messageUnder } from "./archive.ts"
 import type { ConsentRecord, MessageRecord, Reader, Tx } from "./collections.ts"
 import { bytesLeaf, frameLeaves, leafNamed, readTlp } from "./content.ts"
 import { iso, type Home } from "./home.ts"
@@ -46,6 +48,14 @@ export interface ConsentAsked {
   readonly leaves: readonly string[]
   readonly purpose: string
 }
+
+/** @returns what has changed, request by request. */
+type Receiver = (
+  tx: Tx,
+  record: MessageRecord,
+  bytes: Uint8Array,
+  more: { readonly key: string; readonly notices: Notice[] },
+) => [RequestId, Change][]
 
 type Change = Extract<PocEvent, { kind: "consent" }>["change"]
 
@@ -61,6 +71,11 @@ export class Consents {
   /** R asks everyone involved, and says yes itself. Throws `ERR_NOT_FOUND`, `ERR_TLP` or `ERR_NO_RIGHT`. */
   request(tx: Tx, record: MessageRecord, asked: ConsentAsked): string {
     const { identity, machine, now } = this.#home
+    if (record.from === identity.poc)
+      throw new ValiseError("ERR_USAGE", "whoever wrote a message sends it; consent is for passing on what others wrote")
+    if (asked.with === identity.poc || asked.leaves.every((name) => name === "involved"))
+      throw new ValiseError("ERR_USAGE", "a request names another PoC and at least one part")
+    requireText(asked.purpose, 1)
     const held = heldMessage(record)
     const tlp = readTlp(record.leaves) ?? "RED"
     if (forwardingAllowed(tlp, { sender: record.from, forwarder: identity.poc, thirdParty: asked.with }) === "never")
@@ -104,7 +119,7 @@ export class Consents {
   grant(tx: Tx, row: ConsentRecord): void {
     if (row.mine === "withdrawn") throw new ValiseError("ERR_NO_CONSENT", "a withdrawal is final for this request")
     if (row.role === "sender") {
-      this.#home.officerWith("attest")
+      for (const right of ["attest", "release"] as const) this.#home.officerWith(right)
       const agreed: ConsentRecord = { ...row, mine: "granted" }
       this.#put(tx, agreed)
       this.#attestIfComplete(tx, agreed)
@@ -118,7 +133,8 @@ export class Consents {
   }
 
   refuse(tx: Tx, row: ConsentRecord, reason?: string): void {
-    if ((row.role !== "involved" && row.role !== "sender") || row.mine === "granted")
+    if (reason !== undefined) requireText(reason, 0)
+    if ((row.role !== "involved" && row.role !== "sender") || row.mine !== "nothing")
       throw new ValiseError("ERR_USAGE", "only a request that is still open here can be refused", {
         hint: "a consent that was given can be withdrawn",
       })
@@ -134,7 +150,9 @@ export class Consents {
     if (row.role === "third-party" || row.mine !== "granted")
       throw new ValiseError("ERR_USAGE", "there is no consent of this PoC to withdraw")
     const bytes = encodeConsentWithdrawal({ v: 1, requestId: row.requestId })
-    this.#send(tx, this.#caseOf(tx, row), "consent-withdrawal", this.#parties(row, true), bytes)
+    // To each by itself: one that cannot be reached must not hold it up for the others.
+    const parties = this.#parties(row, true).filter((poc) => this.#outbox.isReachable(poc))
+    for (const poc of parties) this.#send(tx, this.#caseOf(tx, row), "consent-withdrawal", [poc], bytes)
     this.#put(tx, { ...row, mine: "withdrawn", withdrawn: [...row.withdrawn, identity.poc] })
     tx.appendJournal({ event: "consent", details: { request: hex(row.requestId), change: "withdrawn" } })
   }
@@ -164,29 +182,38 @@ export class Consents {
     return key
   }
 
+  /** Attests whatever waits for nothing but an officer of the sender. */
+  attestWaiting(tx: Tx): void {
+    for (const [, row] of tx.list("consents")) this.#attestIfComplete(tx, row)
+  }
+
   /** Takes up what a peer's message says about a consent; in the transaction that archives it. */
-  receive(tx: Tx, record: MessageRecord, notices: Notice[]): PocEvent[] {
+  receive(tx: Tx, key: string, record: MessageRecord, notices: Notice[]): PocEvent[] {
     const bytes = leafNamed(record.leaves, "statement")
     const receiver = this.#receivers[record.type]
     if (!bytes || !receiver) return []
     try {
-      return receiver(tx, record, bytes).map(([requestId, change]) => ({ kind: "consent", requestId: hex(requestId), change }))
+      return receiver(tx, record, bytes, { key, notices }).map(([requestId, change]) => ({ kind: "consent", requestId: hex(requestId), change }))
     } catch (error) {
       const reason = error instanceof ValiseError ? error.code : "ERR_INTERNAL"
       tx.appendJournal({ event: "consent", details: { message: hex(record.id), refused: reason } })
       const text = `${record.from} sent a paper about a consent that does not fit; it counts for nothing`
-      notices.push(this.#home.notice(tx, "unauthorised", text))
+      this.#home.notice(tx, notices, "unauthorised", text)
       return []
     }
   }
 
-  readonly #receivers: Partial<Record<MessageType, (tx: Tx, record: MessageRecord, bytes: Uint8Array) => [RequestId, Change][]>> = {
-    "consent-request": (tx, record, bytes) => {
+  /** Each judges first and writes afterwards: what throws has changed nothing. */
+  readonly #receivers: Partial<Record<MessageType, Receiver>> = {
+    "consent-request": (tx, record, bytes, { notices }) => {
       const { identity, now } = this.#home
       const request = decodeConsentRequest(bytes)
       if (this.#find(tx, request.requestId)) return []
-      const held = tx.get("messages", hex(request.messageId))
+      const held = messageUnder(tx, request.messageId, request.header)
       if (!held) throw noConsent("another-message")
+      const isSame = equal(heldMessage(held).contentHash, request.content)
+      const text = `${record.from} asks about another content of a message of ${held.from} than the one held here`
+      if (!isSame) this.#home.notice(tx, notices, "equivocation", text) // defence: 8 content-in-requests
       const allowed = mayConsent({ me: identity.poc, from: record.from, request, held: heldMessage(held) })
       if (!allowed.allowed) throw noConsent(allowed.reason)
       const role = request.sender === identity.poc ? "sender" : "involved"
@@ -197,6 +224,8 @@ export class Consents {
       const terms = decodeConsent(bytes)
       const paper = this.#paper(record, bytes)
       const row = this.#find(tx, terms.requestId) ?? this.#asThirdParty(tx, terms)
+      if (row.role !== "third-party" && !row.involved.includes(record.from)) throw noConsent("not-involved")
+      if (row.role !== "third-party" && !sameScope(terms, row.scope)) throw noConsent("consent-differs")
       // Every consent of a PoC is kept: which one the sender attests is the sender's choice.
       if (row.consents.filter(({ from }) => from === record.from).length >= consentsPerPocMax) return []
       const signature = leafNamed(record.leaves, "signature")
@@ -204,7 +233,8 @@ export class Consents {
         row.role === "sender" && record.officer
           ? this.#requireSignature(record, bytes, signature)
           : {}
-      const next: ConsentRecord = { ...row, consents: [...row.consents, { ...paper, ...signed }] }
+      const consents = [...row.consents, { ...paper, ...signed }]
+      const next: ConsentRecord = { ...row, consents, refused: row.refused.filter((poc) => poc !== record.from) }
       this.#put(tx, next)
       this.#attestIfComplete(tx, next)
       this.#judge(tx, next)
@@ -230,9 +260,11 @@ export class Consents {
     attestation: (tx, record, bytes) => {
       const attestation = decodeAttestation(bytes)
       const row = this.#find(tx, attestation.requestId) ?? this.#asThirdParty(tx, attestation)
-      if (row.role !== "third-party" || record.from !== attestation.sender) return []
+      if (row.role !== "third-party" || record.from !== attestation.sender) throw noConsent("not-from-sender")
       if (row.attestations.some(({ from }) => from === record.from)) return []
-      const next = { ...row, attestations: [...row.attestations, this.#paper(record, bytes)], attested: true }
+      // Who the sender is, T learns from the forward alone; until then it is what the first paper says.
+      const attested = row.attested || attestation.sender === row.scope.sender
+      const next = { ...row, attestations: [...row.attestations, this.#paper(record, bytes)], attested }
       this.#put(tx, next)
       return this.#judge(tx, next) ? [[attestation.requestId, "verified"]] : [[attestation.requestId, "attested"]]
     },
@@ -249,10 +281,10 @@ export class Consents {
       if (row?.scope.thirdParty === record.from) this.#put(tx, { ...row, used: time })
       return []
     },
-    forward: (tx, record, bytes) => {
+    forward: (tx, record, bytes, { key }) => {
       const { requestId } = decodeForward(bytes)
       const row = this.#find(tx, requestId)
-      tx.put("messages", hex(record.id), { ...record, forward: { requestId, unverified: "no-attestation" } })
+      tx.put("messages", key, { ...record, forward: { requestId, unverified: "no-attestation" } })
       return row && this.#judge(tx, row) ? [[requestId, "verified"]] : []
     },
   }
@@ -261,21 +293,10 @@ export class Consents {
   #judge(tx: Tx, row: ConsentRecord): boolean {
     if (row.role !== "third-party") return false
     let verified = false
-    for (const [key, record] of [...tx.list("messages")]) {
+    for (const [key, record] of tx.list("messages")) {
       if (record.type !== "forward" || record.direction !== "in" || !record.forward) continue
       if (!equal(record.forward.requestId, row.requestId)) continue
-      const forward = decodeForward(leafNamed(record.leaves, "statement")!)
-      const judge = (attestation: Paper | undefined): ForwardJudgement =>
-        judgeForward({
-          me: this.#home.identity.poc,
-          nowSeconds: this.#home.now,
-          forward: { ...forward, from: record.from },
-          attestation,
-          consents: row.consents,
-          withdrawn: withdrawnOf(row),
-        })
-      const judgements = row.attestations.map(judge)
-      const judgement = judgements.find(({ verified }) => verified) ?? judgements[0] ?? judge(undefined)
+      const judgement = judgementOf(this.#home, record, row)
       const before = record.forward.verifiedFrom
       const { requestId } = row
       tx.put("messages", key, {
@@ -285,13 +306,16 @@ export class Consents {
           : { requestId, unverified: judgement.reason },
       })
       verified ||= judgement.verified
+      if (judgement.verified) this.#put(tx, { ...row, scope: scopeOf(judgement.attestation), involved: [...judgement.involved], attested: true })
       if (judgement.verified && !before) this.#used(tx, record, row, judgement.involved)
     }
     return verified
   }
 
-  /** T → all: used, now. Sent by the device alone, as receipts are. */
-  #used(tx: Tx, record: MessageRecord, row: ConsentRecord, involved: readonly PocAddress[]): void {
+  /** T → all whom it can reach: used, now. Sent by the device alone, as receipts are. */
+  #used(tx: Tx, record: MessageRecord, row: ConsentRecord, all: readonly PocAddress[]): void {
+    const involved = all.filter((poc) => poc !== this.#home.identity.poc && this.#outbox.isReachable(poc))
+    if (involved.length === 0) return
     const bytes = encodeUseReceipt({ v: 1, requestId: row.requestId, time: this.#home.now })
     this.#outbox.compose(tx, {
       type: "use-receipt",
@@ -312,13 +336,16 @@ export class Consents {
     const unsigned = [forwarder, thirdParty].filter((poc) => poc !== identity.poc)
     const toOthers = consentFor(thirdParty, terms, realm, officer.key)
     this.#send(tx, caseId, "consent", [sender], toSender.bytes, toSender.signature)
-    this.#send(tx, caseId, "consent", unsigned, toOthers.bytes, toOthers.signature)
+    for (const poc of unsigned) this.#send(tx, caseId, "consent", [poc], toOthers.bytes, toOthers.signature)
     row.consents = [...row.consents, { from: identity.poc, created: now, rights: ["consent"], bytes: toOthers.bytes }]
   }
 
+  /** Does nothing until it can: an officer, the third party and the forwarder may come later. */
   #attestIfComplete(tx: Tx, row: ConsentRecord): void {
     const { identity, now } = this.#home
-    if (row.role !== "sender" || row.mine !== "granted" || row.attested || !this.#home.officer) return
+    if (row.role !== "sender" || row.mine !== "granted" || row.attested || !this.#home.mayRelease("attest")) return
+    if (!this.#home.mayRelease("release")) return
+    if (![row.scope.thirdParty, row.scope.forwarder].every((poc) => this.#outbox.isReachable(poc))) return
     const record = this.#message(tx, row)
     const verdict = mayAttest({
       me: identity.poc,
@@ -338,13 +365,14 @@ export class Consents {
   }
 
   #paper(record: MessageRecord, bytes: Uint8Array): Paper {
-    const rights = record.officer && this.#home.mirror.officer(record.from, record.officer)?.rights
-    return { from: record.from, created: record.created, rights: rights ?? [], bytes }
+    const officer = record.officer && this.#home.mirror.officer(record.from, record.officer)
+    const rights = officer?.current ? officer.rights : []
+    return { from: record.from, created: record.created, rights, bytes }
   }
 
   #requireSignature(record: MessageRecord, bytes: Uint8Array, signature: Uint8Array | undefined) {
     const officer = record.officer && this.#home.mirror.officer(record.from, record.officer)
-    if (!officer || !signature || !officer.rights.includes("consent")) throw noConsent("consent-missing")
+    if (!officer?.current || !signature || !officer.rights.includes("consent")) throw noConsent("consent-missing")
     readSignedConsent(officer.key, this.#home.realm, { bytes, signature })
     return { signature, officer: record.officer! }
   }
@@ -367,6 +395,7 @@ export class Consents {
     if (scope.thirdParty !== this.#home.identity.poc) throw noConsent("another-third-party")
     const withdrawn: PocAddress[] = []
     for (const [, record] of tx.list("messages")) {
+      if (record.direction !== "in") continue
       const bytes = record.type === "consent-withdrawal" ? leafNamed(record.leaves, "statement") : undefined
       if (bytes && equal(decodeConsentWithdrawal(bytes).requestId, scope.requestId)) withdrawn.push(record.from)
     }
@@ -384,7 +413,7 @@ export class Consents {
   }
 
   #message(tx: Tx, row: ConsentRecord): MessageRecord {
-    const record = tx.get("messages", hex(row.scope.messageId))
+    const record = messageUnder(tx, row.scope.messageId, row.scope.header)
     if (!record) throw new ValiseError("ERR_NOT_FOUND", "the message of this request is not in this vault")
     return record
   }
@@ -465,6 +494,52 @@ function emptyRecord(scope: ConsentScope, role: ConsentRecord["role"], asked: nu
     attested: false,
     forwarded: false,
   }
+}
+
+/** Whether a message of this type carries what it must: papers that cannot be read are not even archived. */
+export function isWellFormed(type: MessageType, leaves: readonly Leaf[]): boolean {
+  const decode = papers[type]
+  if (!decode) return true
+  const bytes = leafNamed(leaves, "statement")
+  try {
+    return bytes !== undefined && decode(bytes) !== undefined
+  } catch {
+    return false
+  }
+}
+
+const papers: Partial<Record<MessageType, (bytes: Uint8Array) => unknown>> = {
+  "consent-request": decodeConsentRequest,
+  consent: decodeConsent,
+  "consent-refusal": decodeConsentRefusal,
+  "consent-withdrawal": decodeConsentWithdrawal,
+  attestation: decodeAttestation,
+  attested: decodeConsentWithdrawal,
+  forward: decodeForward,
+  "use-receipt": decodeUseReceipt,
+}
+
+/** T's judgement of a forward, as of now. @param row of its request, if any paper of it has arrived */
+export function judgementOf(home: Home, record: MessageRecord, row: ConsentRecord | undefined): ForwardJudgement {
+  const forward = { ...decodeForward(leafNamed(record.leaves, "statement")!), from: record.from }
+  const judge = (attestation: Paper | undefined): ForwardJudgement =>
+    judgeForward({
+      me: home.identity.poc,
+      nowSeconds: home.now,
+      forward,
+      attestation,
+      consents: row?.consents ?? [],
+      withdrawn: row ? withdrawnOf(row) : [],
+    })
+  const judgements = (row?.attestations ?? []).map(judge)
+  return judgements.find(({ verified }) => verified) ?? judgements[0] ?? judge(undefined)
+}
+
+/** Throws `ERR_USAGE` unless people can read it and papers can carry it. */
+function requireText(text: string, charactersMin: number): void {
+  const length = text.isWellFormed() ? Array.from(text).length : Number.NaN
+  if (length >= charactersMin && length <= fixed.purposeCharactersMax) return
+  throw new ValiseError("ERR_USAGE", `a purpose or reason has ${charactersMin} to ${fixed.purposeCharactersMax} characters`)
 }
 
 const withdrawnOf = (row: ConsentRecord) => row.withdrawn.map((from) => ({ from, requestId: row.requestId }))

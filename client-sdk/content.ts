@@ -5,7 +5,9 @@ import { fromUtf8, hex, utf8 } from "../protocol/bytes.ts"
 import { ValiseError } from "../protocol/errors.ts"
 import type { Leaf } from "../protocol/leaves.ts"
 import { tlpLabels, type Tlp } from "../protocol/tlp.ts"
-import { dispositions, messageTypes, type MessageType, type RespondInput } from "./api.ts"
+import { decodeInvolved } from "../protocol/consent.ts"
+import { messageTypes, type MessageType, type RespondInput } from "./api.ts"
+import { responseShape } from "./inputs.ts"
 import { templateVersion, terms } from "./templates.ts"
 
 export interface Reference {
@@ -68,21 +70,23 @@ export function responseLeaves(frame: Frame, tlp: Tlp, response: RespondInput): 
 }
 
 /** The right of the officer who must release a message of this type; `undefined` for what a device sends by itself. */
-export function releaseRight(type: MessageType): "release" | "consent" | "attest" | undefined {
-  switch (type) {
-    case "device-receipt":
-    case "officer-receipt":
-    case "use-receipt":
-      return undefined
-    case "consent":
-    case "consent-refusal":
-      return "consent"
-    case "attestation":
-      return "attest"
-    default:
-      return "release"
-  }
-}
+export const releaseRight = (type: MessageType): "release" | "consent" | "attest" | undefined => releaseRights[type]
+
+const releaseRights = {
+  notification: "release",
+  reply: "release",
+  response: "release",
+  "consent-request": "release",
+  consent: "consent",
+  "consent-refusal": "consent",
+  "consent-withdrawal": "release",
+  attestation: "attest",
+  attested: "release",
+  forward: "release",
+  "use-receipt": undefined,
+  "device-receipt": undefined,
+  "officer-receipt": undefined,
+} as const satisfies Record<MessageType, string | undefined>
 
 export const textLeaf = (name: string, text: string): Leaf => ({ name, value: utf8(text) })
 export const jsonLeaf = (name: string, value: unknown): Leaf => ({ name, value: utf8(JSON.stringify(value)) })
@@ -92,20 +96,21 @@ export function leafNamed(leaves: readonly Leaf[], name: string): Uint8Array | u
   return leaves.find((leaf) => leaf.name === name)?.value
 }
 
-/** The frame of a received message. Throws `ERR_CONTENT` if a leaf that every message needs is missing or malformed. */
+/** The frame of a received message. Throws `ERR_CONTENT` or `ERR_MALFORMED` if one of its leaves is missing or malformed. */
 export function readFrame(leaves: readonly Leaf[]): Frame {
   const type = messageType.safeParse(readText(leaves, "type"))
   const caseId = hexOf(16).safeParse(readText(leaves, "case"))
   const to = addresses.safeParse(readJson(leaves, "to"))
   if (!type.success || !caseId.success || !to.success) throw malformed()
-  const involved = leafNamed(leaves, "involved") && addresses.safeParse(readJson(leaves, "involved"))
+  const involvedLeaf = leafNamed(leaves, "involved")
+  const involved = involvedLeaf && decodeInvolved(involvedLeaf)
   const inReplyTo = leafNamed(leaves, "inReplyTo") && reference.safeParse(readJson(leaves, "inReplyTo"))
-  if ((involved && !involved.success) || (inReplyTo && !inReplyTo.success)) throw malformed()
+  if (inReplyTo && !inReplyTo.success) throw malformed()
   return {
     type: type.data,
     case: caseId.data,
     to: to.data,
-    ...(involved && { involved: involved.data }),
+    ...(involved && { involved }),
     ...(inReplyTo && { inReplyTo: { message: inReplyTo.data.message as MessageId, content: inReplyTo.data.content as Hash } }),
   }
 }
@@ -149,10 +154,4 @@ const hexOf = (bytes: number) =>
     .regex(new RegExp(`^[0-9a-f]{${2 * bytes}}$`))
     .transform((text) => Uint8Array.from(text.match(/../g)!, (pair) => Number.parseInt(pair, 16)))
 const reference = z.strictObject({ message: hexOf(16), content: hexOf(32) })
-const responseShape = z.strictObject({
-  disposition: z.enum(dispositions),
-  note: z.string().max(8000).optional(),
-  disputes: z.string().max(64).optional(),
-  redirectedTo: z.string().max(128).optional(),
-})
 const malformed = (): ValiseError => new ValiseError("ERR_CONTENT", "a leaf that every message needs is malformed")

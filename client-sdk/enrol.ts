@@ -6,8 +6,6 @@ import {
   deviceIdOf,
   mailboxOf,
   officerIdOf,
-  type DeviceId,
-  type Hash,
   type PocAddress,
   type Realm,
 } from "../protocol/address.ts"
@@ -172,7 +170,7 @@ export async function nextManifest(
       v: 1,
       poc,
       version: previous ? previous.manifest.version + 1 : 1,
-      previous: previous ? (manifestHash(previous.bytes) as Hash) : null,
+      previous: previous ? manifestHash(previous.bytes) : null,
       created,
       expires: created + fixed.manifestSecondsMax,
       devices: content.devices,
@@ -181,7 +179,7 @@ export async function nextManifest(
   )
   const { identity, realm } = identityOf(vault)
   const key = new SigningKey(identity.deviceSeed)
-  const coSignatures = previous ? [coSignManifest(key, realm, identity.device as DeviceId, signed.bytes)] : []
+  const coSignatures = previous ? [coSignManifest(key, realm, identity.device, signed.bytes)] : []
   key.erase()
   return { signed, coSignatures }
 }

@@ -83,9 +83,15 @@ export class Home {
         hint: "unlock an officer's key first (in the sandbox it is unlocked by itself)",
       })
     const listed = this.mirror.officer(this.identity.poc, officer.id)
-    if (!listed?.rights.includes(right))
+    if (!listed?.current || !listed.rights.includes(right))
       throw new ValiseError("ERR_NO_RIGHT", `the manifest does not give this officer the right to ${right}`)
     return officer
+  }
+
+  /** Whether an officer is unlocked whom the manifest gives this right. */
+  mayRelease(right: OfficerRight): boolean {
+    const listed = this.#officer && this.mirror.officer(this.identity.poc, this.#officer.id)
+    return listed !== undefined && listed.current && listed.rights.includes(right)
   }
 
   on(listener: (event: PocEvent) => void): () => void {
@@ -93,15 +99,38 @@ export class Home {
     return () => this.#listeners.delete(listener)
   }
 
+  /** A listener that throws is the program's fault, told as such: nobody else misses the event because of it. */
   emit(event: PocEvent): void {
-    for (const listener of this.#listeners) listener(event)
+    for (const listener of this.#listeners) {
+      try {
+        listener(event)
+      } catch (error) {
+        queueMicrotask(() => {
+          throw error
+        })
+      }
+    }
   }
 
-  /** Records something that a duty officer must see, in the caller's transaction; `emit` it after the commit. */
-  notice(tx: Tx, kind: NoticeKind, text: string): Notice {
+  /** One transaction; the notices that it leaves are told once they are durable. */
+  commit<T>(body: (tx: Tx, notices: Notice[]) => T): T {
+    const notices: Notice[] = []
+    const result = this.vault.transaction((tx) => body(tx, notices))
+    for (const notice of notices) this.emit({ kind: "notice", notice })
+    return result
+  }
+
+  /**
+   * Records something that a duty officer must see, in the transaction of a `commit`. Peers and relays can cause notices,
+   * so each kind keeps its newest ones only, and the same words within the hour are not said again.
+   */
+  notice(tx: Tx, notices: Notice[], kind: NoticeKind, text: string): void {
     const at = this.now
+    const same = [...tx.list("notices")].filter(([, row]) => row.kind === kind)
+    if (same.some(([, row]) => row.text === text && Math.abs(at - row.at) < noticeRepeatSeconds)) return
+    for (const [key] of same.slice(0, Math.max(0, same.length + 1 - noticesPerKindMax))) tx.delete("notices", key)
     tx.put("notices", `${String(at).padStart(12, "0")}:${hex(this.machine.random.bytes(4))}`, { at, kind, text })
-    return { at: iso(at), kind, text }
+    notices.push({ at: iso(at), kind, text })
   }
 
   close(): void {
@@ -112,6 +141,10 @@ export class Home {
 }
 
 export const pocKeyName = "poc"
+
+/** One kind must not fill the vault, nor push another one out of sight. */
+export const noticesPerKindMax = 100
+const noticeRepeatSeconds = 3600
 
 /** UTC, to the second. */
 export const iso = (atSeconds: number): string => `${new Date(atSeconds * 1000).toISOString().slice(0, 19)}Z`

@@ -7,17 +7,26 @@ import type { DeviceId, PocAddress } from "../protocol/address.ts"
 import { equal, hex } from "../protocol/bytes.ts"
 import { encodeCbor } from "../protocol/cbor.ts"
 import { parseEnvelope } from "../protocol/envelope.ts"
+import { fixed } from "../protocol/limits.ts"
 import { open, type OpenedMessage as Good } from "../protocol/open.ts"
 import { KemKey } from "../protocol/primitives.ts"
 import { signDeviceReceipt } from "../protocol/receipts.ts"
 import type { MessageType, Notice, PocEvent } from "./api.ts"
-import type { MessageRecord, PrekeyRecord, ReplayRecord, Tx } from "./collections.ts"
+import { messageWith, placeOf } from "./archive.ts"
+import { nextOrder, type MessageRecord, type PrekeyRecord, type ReplayRecord, type Tx } from "./collections.ts"
 import { bytesLeaf, frameLeaves, readFrame, readText, releaseRight, type Frame } from "./content.ts"
-import type { Consents } from "./consents.ts"
+import { isWellFormed, type Consents } from "./consents.ts"
 import type { Home } from "./home.ts"
 import type { Outbox } from "./outbox.ts"
 import type { Receipts } from "./receipts.ts"
 import { terms } from "./templates.ts"
+
+/** A refusal of the same kind within this time is counted, not journalled: anybody can send garbage, and journals only grow. */
+const refusalEveryMs = 60_000
+/** A device starts a new incarnation when its vault went back in time; numbers of older ones need not be watched for ever. */
+const incarnationsMax = 8
+/** Numbers that are awaited; older ones are not expected any more. */
+const missingMax = 64
 
 /** `collected`: tell the relay. `later`: keep it there, sync the log, and try again. */
 export type Outcome = "collected" | "later"
@@ -27,6 +36,8 @@ export class Inbox {
   readonly #outbox: Outbox
   readonly #receipts: Receipts
   readonly #consents: Consents
+  /** By reason: when it was last journalled, by the monotonic clock, and how many came since. */
+  readonly #refused = new Map<string, { readonly atMs: number; count: number }>()
 
   constructor(home: Home, outbox: Outbox, receipts: Receipts, consents: Consents) {
     this.#home = home
@@ -40,10 +51,7 @@ export class Inbox {
     const { identity, machine, mirror, now, realm, vault } = this.#home
     const parts = parseEnvelope(bytes)
     const prekey = parts && vault.read((tx) => tx.get("prekeys", hex(parts.prekeyId)))
-    if (!parts || !prekey) {
-      this.#refuse(parts ? "prekey" : "size")
-      return "collected"
-    }
+    if (!parts || !prekey) return this.#refuse(parts ? "prekey" : "size")
     const key = new KemKey(prekey.seed)
     const opened = open({
       bytes,
@@ -57,78 +65,72 @@ export class Inbox {
     key.erase()
     if (!opened.ok) {
       if (opened.notYet) return "later"
-      if (mirror.splitView) this.#notice("split-view", "a peer's checkpoint contradicts this mirror: the directory shows two histories")
-      mirror.splitView = undefined
-      this.#refuse(opened.reason)
-      return "collected"
+      this.#keepSplitView()
+      if (opened.reason === "created" || opened.reason === "expired") this.#suspectClock()
+      return this.#refuse(opened.reason)
     }
     let frame: Frame
     try {
       frame = readFrame(opened.leaves)
     } catch {
-      this.#refuse("frame")
-      return "collected"
+      return this.#refuse("frame")
     }
-    if (!this.#released(opened, frame.type)) {
-      this.#refuse("release")
-      return "collected"
-    }
+    if (!isWellFormed(frame.type, opened.leaves)) return this.#refuse("frame")
+    if (!this.#released(opened, frame.type)) return this.#refuse("release")
     for (const event of this.#archive(opened, frame, prekey)) this.#home.emit(event)
     return "collected"
   }
 
   #archive(opened: Good, frame: Frame, prekey: PrekeyRecord): PocEvent[] {
-    const { vault } = this.#home
     const { header } = opened
     const from = header.sender.poc
     const replayKey = `${hex(header.sender.device)}:${hex(header.messageId)}`
-    return vault.transaction((tx) => {
+    return this.#home.commit((tx, notices) => {
       const seen = tx.get("replay", replayKey)
-      if (seen) return this.#again(tx, seen, opened) // defence: 9 replay-store
+      if (seen) return this.#again(tx, notices, seen, opened) // defence: 9 replay-store
       const events: PocEvent[] = []
-      const notices: Notice[] = []
       tx.put("replay", replayKey, {
         header: opened.headerHash,
         content: opened.contentHash,
         expires: header.expires,
         prekey: prekey.id,
       })
+      const isReceipt = frame.type === "device-receipt" || frame.type === "officer-receipt"
+      const key = isReceipt ? hex(header.messageId) : placeOf(tx, { device: header.sender.device, id: header.messageId })
+      if (key === undefined) return this.#equivocated(tx, notices, opened)
       if (prekey.kind === "one-time") tx.delete("prekeys", hex(prekey.id)) // defence: 10 erase-one-time-key
-      this.#watchSequence(tx, opened, notices)
-      this.#watchPrekeys(tx, opened, prekey, notices)
-      this.#watchReference(tx, from, frame, notices)
-      tx.appendJournal({ event: "opened", details: { message: hex(header.messageId), header: hex(opened.headerHash) } })
+      this.#watchSequence(tx, notices, opened)
+      this.#watchPrekeys(tx, notices, opened, prekey)
+      this.#watchReference(tx, notices, from, frame)
+      tx.appendJournal({ event: "opened", details: { message: key, header: hex(opened.headerHash) } })
       if (frame.type === "device-receipt" || frame.type === "officer-receipt") {
         events.push(...this.#receipts.receive(tx, frame.type, opened, notices))
       } else {
         const record = this.#record(tx, opened, frame)
-        tx.put("messages", hex(header.messageId), record)
-        events.push({
-          kind: "message",
-          message: hex(header.messageId),
-          type: frame.type,
-          case: hex(frame.case),
-          from,
-        })
-        events.push(...this.#consents.receive(tx, record, notices))
+        tx.put("messages", key, record)
+        events.push({ kind: "message", message: key, type: frame.type, case: hex(frame.case), from })
+        events.push(...this.#consents.receive(tx, key, record, notices))
         if (releaseRight(frame.type)) this.#sendReceipt(tx, opened, frame)
       }
-      for (const notice of notices) events.push({ kind: "notice", notice })
       return events
     })
   }
 
   /** A second arrival is dropped; one with another header or content under the same id is equivocation. */
-  #again(tx: Tx, seen: ReplayRecord, opened: Good): PocEvent[] {
-    if (equal(seen.header, opened.headerHash) && equal(seen.content, opened.contentHash)) return []
-    tx.appendJournal({ event: "equivocation", details: { message: hex(opened.header.messageId) } })
-    const text = `${opened.header.sender.poc} sent two different messages under one id; the first one stands`
-    return [{ kind: "notice", notice: this.#home.notice(tx, "equivocation", text) }]
+  #again(tx: Tx, notices: Notice[], seen: ReplayRecord, opened: Good): PocEvent[] {
+    const isSame = equal(seen.header, opened.headerHash) && equal(seen.content, opened.contentHash)
+    return isSame ? [] : this.#equivocated(tx, notices, opened)
+  }
+
+  #equivocated(tx: Tx, notices: Notice[], { header }: Good): PocEvent[] {
+    const id = hex(header.messageId)
+    tx.appendJournal({ event: "equivocation", details: { message: id } })
+    const text = `${header.sender.poc} sent two different messages under the id ${id.slice(0, 8)}; the first one stands`
+    this.#home.notice(tx, notices, "equivocation", text) // defence: 8 one-id
+    return []
   }
 
   #record(tx: Tx, opened: Good, frame: Frame): MessageRecord {
-    const order = (tx.get("counters", "order")?.n ?? 0) + 1
-    tx.put("counters", "order", { n: order })
     const { header } = opened
     const banners = [...opened.banners]
     if (opened.kind === "rotating") banners.push("sealed to a rotating prekey, not to a one-time key")
@@ -148,7 +150,7 @@ export class Inbox {
       contentKey: opened.contentKey,
       leaves: [...opened.leaves],
       banners,
-      order,
+      order: nextOrder(tx),
       ...(header.sender.officer && { officer: header.sender.officer }),
       ...(title && { officerTitle: title }),
       sealed: {
@@ -169,7 +171,8 @@ export class Inbox {
   #sendReceipt(tx: Tx, opened: Good, frame: Frame): void {
     const { deviceKey, identity, now, realm } = this.#home
     const { header } = opened
-    if (header.sender.poc === identity.poc) return
+    // A sender that has nothing to receive with gets no receipt; its message is archived all the same.
+    if (header.sender.poc === identity.poc || !this.#outbox.isReachable(header.sender.poc)) return
     const signed = signDeviceReceipt(deviceKey, realm, {
       v: 1,
       poc: identity.poc,
@@ -202,51 +205,87 @@ export class Inbox {
     return rights !== undefined && rights.includes(right) // defence: 15 release-right => return true
   }
 
-  #watchSequence(tx: Tx, opened: Good, notices: Notice[]): void {
+  #watchSequence(tx: Tx, notices: Notice[], opened: Good): void {
     const { incarnation, n } = opened.pairSequence
     const { device, poc } = opened.header.sender
-    const counter = `received:${hex(device)}:${hex(incarnation)}`
-    const before = tx.get("counters", counter) ?? { n: 0, missing: [] }
-    const missing = new Set(before.missing)
+    const prefix = `received:${hex(device)}:`
+    const known = tx.get("counters", prefix + hex(incarnation))
+    if (!known) this.#forgetOldest(tx, prefix)
+    const last = known?.n ?? 0
+    const floor = Math.max(known?.floor ?? 0, Math.max(last, n) - missingMax - 1)
     const skipped = skippedNumbers(opened, this.#home.identity.device)
-    for (const number of skipped) missing.delete(number)
-    if (n > before.n) for (let m = before.n + 1; m < n && missing.size < 64; m++) if (!skipped.has(m)) missing.add(m)
-    const news = n > before.n + 1 && missing.size > 0 && !missing.has(n)
-    if (n <= before.n && !missing.delete(n))
-      notices.push(this.#home.notice(tx, "roll-back", `${poc}: a number of its sequence came twice with different messages: its vault may have gone back in time`))
-    tx.put("counters", counter, { n: Math.max(before.n, n), missing: [...missing] })
-    if (news)
-      notices.push(this.#home.notice(tx, "sequence-gap", `${poc}: ${missing.size} earlier message(s) of this device have not arrived (late, expired or dropped)`))
+    const missing = new Set((known?.missing ?? []).filter((m) => m > floor && !skipped.has(m)))
+    const gap: number[] = []
+    for (let m = Math.max(last, floor) + 1; m < n; m++) if (!skipped.has(m)) gap.push(m)
+    const isExpected = n > last || missing.delete(n) || n <= floor
+    const text = `${poc}: a number of its sequence came twice with different messages: its vault may have gone back in time`
+    if (!isExpected) this.#home.notice(tx, notices, "roll-back", text) // defence: 24 number-twice
+    for (const m of gap) missing.add(m)
+    const record = { n: Math.max(last, n), missing: [...missing], floor, at: this.#home.now }
+    tx.put("counters", prefix + hex(incarnation), record)
+    const told = `${poc}: ${missing.size} earlier message(s) of this device have not arrived (late, expired or dropped)`
+    if (gap.length > 0) this.#home.notice(tx, notices, "sequence-gap", told)
+  }
+
+  #forgetOldest(tx: Tx, prefix: string): void {
+    const rows = [...tx.list("counters", { prefix })].toSorted(([, a], [, b]) => (a.at ?? 0) - (b.at ?? 0))
+    for (const [key] of rows.slice(0, Math.max(0, rows.length + 1 - incarnationsMax))) tx.delete("counters", key)
   }
 
   /** No silent downgrade: a rotating key is used although one-time keys wait, or one that was superseded long ago. */
-  #watchPrekeys(tx: Tx, opened: Good, prekey: PrekeyRecord, notices: Notice[]): void {
+  #watchPrekeys(tx: Tx, notices: Notice[], opened: Good, prekey: PrekeyRecord): void {
     if (opened.kind !== "rotating") return
     const { created, sender } = opened.header
-    const unused = [...tx.list("prekeys")].some(
-      ([, row]) => row.kind === "one-time" && row.publishedAt !== undefined && row.publishedAt < created && row.exp > created,
+    const isStale = prekey.supersededAt !== undefined && prekey.supersededAt + fixed.staleRotatingSeconds < created
+    const isUnused = [...tx.list("prekeys")].some(
+      ([, row]) =>
+        row.kind === "one-time" && row.publishedAt !== undefined && row.publishedAt < created && row.exp > created,
     )
-    const stale = prekey.supersededAt !== undefined && prekey.supersededAt + staleSeconds < created
-    if (unused || stale) // defence: 11 withholding-alarm
-      notices.push(this.#home.notice(tx, "withholding", `${sender.poc} was served ${stale ? "an old rotating key" : "a rotating key although one-time keys were there"}: withheld by the relay, or drained by a PoC`)) // defence: 11 withholding-notice => void sender
+    const what = isStale ? "an old rotating key" : "a rotating key although one-time keys were there"
+    const text = `${sender.poc} was served ${what}: withheld by the relay, or drained by a PoC`
+    if (isUnused || isStale) this.#home.notice(tx, notices, "withholding", text) // defence: 11 withholding-alarm
   }
 
   /** Whoever answers names the C that it answers: another one means that the sender told us different things. */
-  #watchReference(tx: Tx, from: PocAddress, frame: Frame, notices: Notice[]): void {
+  #watchReference(tx: Tx, notices: Notice[], from: PocAddress, frame: Frame): void {
     if (!frame.inReplyTo) return
-    const own = tx.get("messages", hex(frame.inReplyTo.message))
-    if (!own?.sealed || equal(own.sealed.contentHash, frame.inReplyTo.content)) return
-    const text = `${from} answers another content of a message of ${own.from} than the one held here`
-    notices.push(this.#home.notice(tx, "equivocation", text)) // defence: 8 content-in-answers
+    const { content, message } = frame.inReplyTo
+    const held = messageWith(tx, message, () => true)
+    const isHeld = messageWith(tx, message, ({ sealed }) => sealed !== undefined && equal(sealed.contentHash, content))
+    if (!held?.sealed || isHeld) return
+    const text = `${from} answers another content of message ${hex(message).slice(0, 8)} of ${held.from} than the one held here`
+    this.#home.notice(tx, notices, "equivocation", text) // defence: 8 content-in-answers
   }
 
-  #refuse(reason: string): void {
-    this.#home.vault.transaction((tx) => tx.appendJournal({ event: "not-opened", details: { reason } }))
+  /** The precise reason stands here alone. */
+  #refuse(reason: string): Outcome {
+    const nowMs = this.#home.machine.clock.monotonic()
+    const before = this.#refused.get(reason)
+    if (before && nowMs - before.atMs < refusalEveryMs) {
+      before.count++
+      return "collected"
+    }
+    this.#refused.set(reason, { atMs: nowMs, count: 0 })
+    const details = { reason, ...(before && before.count > 0 && { uncounted: before.count }) }
+    this.#home.vault.transaction((tx) => tx.appendJournal({ event: "not-opened", details }))
+    return "collected"
   }
 
-  #notice(kind: Notice["kind"], text: string): void {
-    const notice = this.#home.vault.transaction((tx) => this.#home.notice(tx, kind, text))
-    this.#home.emit({ kind: "notice", notice })
+  #keepSplitView(): void {
+    const { mirror } = this.#home
+    const note = mirror.splitView
+    mirror.splitView = undefined
+    if (!note) return
+    this.#home.commit((tx, notices) => {
+      const text = "a peer's checkpoint contradicts this mirror: the directory shows two histories"
+      mirror.keepContradiction(tx, note)
+      this.#home.notice(tx, notices, "split-view", text) // defence: 20 split-view-notice
+    })
+  }
+
+  #suspectClock(): void {
+    const text = "a message was refused because of its dates: check this machine's clock, and ask to send it again"
+    this.#home.commit((tx, notices) => this.#home.notice(tx, notices, "not-opened", text))
   }
 }
 
@@ -259,5 +298,3 @@ function skippedNumbers(opened: Good, me: DeviceId): Set<number> {
     return new Set()
   }
 }
-
-const staleSeconds = 48 * 3600

@@ -25,6 +25,8 @@ export interface LinkEvents {
 
 export const retryMinMs = 1000
 export const retryMaxMs = 60_000
+/** A connection that lived so long was a good one: the next attempt after it is the first again. */
+const steadyMs = 30_000
 /** An answer that takes longer means that the line is dead. */
 export const answerMaxMs = 30_000
 
@@ -55,14 +57,14 @@ export class Link implements Carrier {
     this.#dial()
   }
 
-  /** Says bye and closes; `start` dials again. */
+  /** Says bye and closes, or gives up dialling; `start` dials again. */
   stop(): void {
     this.#stopped = true
     this.#cancelRetry?.()
-    this.#abort.abort()
-    this.#abort = new AbortController()
     this.#session?.leave()
     this.#session = undefined
+    this.#abort.abort()
+    this.#abort = new AbortController()
     this.#events.status({ state: "closed" })
   }
 
@@ -129,7 +131,7 @@ export class Link implements Carrier {
   #ended(session: Session, reason: string, retryAfterMs: number | undefined): void {
     if (this.#session !== session || this.#stopped) return
     this.#session = undefined
-    if (session.welcomed) this.#attempt = 0
+    if (session.livedMs >= steadyMs) this.#attempt = 0
     const ceiling = Math.min(retryMaxMs, retryMinMs * 2 ** Math.min(this.#attempt, 16))
     const jitter = this.#home.machine.random.bytes(4)
     const share = ((jitter[0]! << 16) | (jitter[1]! << 8) | jitter[2]!) / 2 ** 24
@@ -149,6 +151,7 @@ interface Waiting {
 /** One connection, from hello to its end. */
 class Session {
   welcomed = false
+  #welcomedAt = 0
   readonly #home: Home
   readonly #events: LinkEvents
   readonly #ended: (reason: string, retryAfterMs?: number) => void
@@ -172,7 +175,11 @@ class Session {
       device: identity.device,
       key: home.deviceKey,
       host: identity.relay,
-      judgeRelay: () => mirror.state.relay(identity.relay)?.key,
+      judgeRelay: () => {
+        const relay = mirror.state.relay(identity.relay)
+        if (relay && relay.notAfter < home.now) return undefined // defence: 29 relay-certificate-expired
+        return relay?.key
+      },
       random: (length) => home.machine.random.bytes(length),
     })
   }
@@ -200,6 +207,11 @@ class Session {
   end(code: number): void {
     const known = code >= 4400 && code < 4500
     this.#finish(new ValiseError(known ? errorOfWire(code) : "ERR_OFFLINE", "the connection to the relay ended"))
+  }
+
+  /** Since the welcome; 0 before it. */
+  get livedMs(): number {
+    return this.welcomed ? this.#home.machine.clock.monotonic() - this.#welcomedAt : 0
   }
 
   leave(): void {
@@ -237,6 +249,8 @@ class Session {
     switch (frame.type) {
       case "welcome":
         this.welcomed = true
+        this.#welcomedAt = this.#home.machine.clock.monotonic()
+        this.#watch()
         this.#credits = Math.max(1, frame.credits)
         this.#events.status({ state: "live", relay: this.#home.identity.relay })
         this.#events.live(frame)
@@ -250,6 +264,7 @@ class Session {
           this.#submissions.delete(about)
         }
         this.#next()
+        this.#watch()
         break
       case "error": {
         const error = new ValiseError(errorOfWire(frame.code), "the relay refused the request")
@@ -258,6 +273,7 @@ class Session {
         this.#submissions.delete(frame.about)
         failed?.reject(error)
         this.#next()
+        this.#watch()
         break
       }
       case "notice":
@@ -270,19 +286,18 @@ class Session {
         this.#answer(frame.about, frame)
         break
     }
-    this.#watch()
   }
 
   #answer(about: number, frame: Received<RelayFrame>): void {
     this.#waiting.get(about)?.resolve(frame)
-    this.#waiting.delete(about)
+    if (this.#waiting.delete(about)) this.#watch()
   }
 
   #next(): void {
     while (this.#submissions.size < this.#credits && this.#queue.length > 0) this.#queue.shift()!()
   }
 
-  /** Restarts the deadline while anything is unanswered, the login included. */
+  /** Restarts the deadline, at every question and answer, while anything is unanswered, the login included. */
   #watch(): void {
     this.#cancelWatch?.()
     this.#cancelWatch = undefined

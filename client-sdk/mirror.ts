@@ -2,7 +2,7 @@
  * The mirror of the directory's log: the whole of it, in the vault, replayed. Look-ups are local, work offline and tell
  * nobody who is being looked up. Nothing is sealed while the newest checkpoint is stale.
  */
-import type { PocAddress } from "../protocol/address.ts"
+import type { OfficerId, PocAddress } from "../protocol/address.ts"
 import { equal, hex } from "../protocol/bytes.ts"
 import { ValiseError } from "../protocol/errors.ts"
 import { taggedHash } from "../protocol/hash.ts"
@@ -10,12 +10,21 @@ import type { Header } from "../protocol/header.ts"
 import type { OfficerRight } from "../protocol/manifest.ts"
 import type { JudgeResult } from "../protocol/open.ts"
 import { readTrustFile, type TrustAnchor } from "../pki/anchor.ts"
-import { openCheckpoint, verifyCheckpoint, type Checkpoint } from "../pki/checkpoint.ts"
+import { openCheckpoint, readCheckpoint, verifyCheckpoint, type Checkpoint } from "../pki/checkpoint.ts"
 import type { LogSource } from "../pki/log-source.ts"
 import { DirectoryState } from "../pki/state.ts"
 import { MerkleLog } from "../pki/tree.ts"
 import { seconds, type Clock } from "../system/machine.ts"
-import type { HomeVault, Reader } from "./collections.ts"
+import type { HomeVault, Reader, Tx } from "./collections.ts"
+
+export interface ListedOfficer {
+  readonly officer: OfficerId
+  readonly title: string
+  readonly rights: readonly OfficerRight[]
+  readonly key: Uint8Array
+  /** Neither revoked nor removed. */
+  readonly current: boolean
+}
 
 export class Mirror {
   readonly anchor: TrustAnchor
@@ -23,6 +32,8 @@ export class Mirror {
   readonly #vault: HomeVault
   readonly #clock: Clock
   #checkpoint: { note: Uint8Array; size: number } | undefined
+  /** Syncs take place one after another. */
+  #turn: Promise<unknown> = Promise.resolve()
 
   constructor(vault: HomeVault, clock: Clock, trust: string) {
     this.anchor = readTrustFile(trust)
@@ -53,30 +64,51 @@ export class Mirror {
    * Throws `ERR_DIRECTORY_SPLIT` if the log contradicts what it said earlier, `ERR_UNTRUSTED` or `ERR_DIRECTORY_STALE`
    * as `openCheckpoint` does. Resolves to whether anything was new.
    */
-  async sync(source: LogSource): Promise<boolean> {
+  sync(source: LogSource): Promise<boolean> {
+    const sync = this.#turn.then(() => this.#sync(source))
+    this.#turn = sync.catch(() => undefined)
+    return sync
+  }
+
+  async #sync(source: LogSource): Promise<boolean> {
     const note = await source.checkpoint()
     const checkpoint = openCheckpoint(note, this.anchor, seconds(this.#clock))
-    if (checkpoint.size < this.state.size) {
-      if (!equal(this.state.rootAt(checkpoint.size), checkpoint.root)) throw split()
+    const known = this.state.size
+    if (checkpoint.size < known) {
+      if (!equal(this.state.rootAt(checkpoint.size), checkpoint.root)) throw this.#split(note) // defence: 20 older-checkpoint
       return false
     }
     const fresh: Uint8Array[] = []
-    while (this.state.size + fresh.length < checkpoint.size) {
-      const from = this.state.size + fresh.length
+    while (known + fresh.length < checkpoint.size) {
+      const from = known + fresh.length
       const some = await source.entries(from, checkpoint.size - from)
       if (some.length === 0) throw new ValiseError("ERR_DIRECTORY_STALE", "the log's newest entries are not served yet")
       fresh.push(...some.slice(0, checkpoint.size - from))
     }
-    if (!equal(this.#rootWith(fresh), checkpoint.root)) throw split() // defence: 20 replay-against-checkpoint
-    this.#vault.transaction((tx) => {
-      const before = tx.get("checkpoint", "newest")
-      // Another process of this vault may have mirrored the same entries meanwhile; they are equal, so writing them again is harmless.
-      if (before && before.size > checkpoint.size) return
-      fresh.forEach((bytes, i) => tx.put("log", indexKey(this.state.size + i), { bytes }))
+    // Another process of this vault may have mirrored something meanwhile: what was fetched is compared with that instead.
+    if (this.state.size !== known) return this.#sync(source)
+    if (!equal(this.#rootWith(fresh), checkpoint.root)) throw this.#split(note) // defence: 20 replay-against-checkpoint
+    const isStored = this.#vault.transaction((tx) => {
+      if ((tx.get("checkpoint", "newest")?.size ?? 0) !== known) return false
+      fresh.forEach((bytes, i) => tx.put("log", indexKey(known + i), { bytes }))
       tx.put("checkpoint", "newest", { note, size: checkpoint.size })
+      return true
     })
     this.refresh()
-    return fresh.length > 0
+    return isStored ? fresh.length > 0 : this.#sync(source)
+  }
+
+  #split(note: Uint8Array): ValiseError {
+    this.#vault.transaction((tx) => this.keepContradiction(tx, note))
+    return new ValiseError("ERR_DIRECTORY_SPLIT", "the directory's log contradicts its checkpoint or what it said before", {
+      hint: "compare checkpoints with a PoC of another State by another channel",
+    })
+  }
+
+  /** Keeps the first checkpoint that bears the log's signature and contradicts this mirror: evidence of two histories. */
+  keepContradiction(tx: Tx, note: Uint8Array): void {
+    if (tx.get("checkpoint", "contradicting")) return
+    tx.put("checkpoint", "contradicting", { note, size: readCheckpoint(note)?.size ?? 0 })
   }
 
   /** The root over what is mirrored and, behind it, what is not stored yet. */
@@ -87,6 +119,11 @@ export class Mirror {
     })
     for (const entry of fresh) tree.append(entry)
     return tree.rootAt(tree.size)
+  }
+
+  /** Bytes of the newest checkpoint's note; 0 if there is none yet. */
+  get checkpointBytes(): number {
+    return this.#checkpoint?.note.length ?? 0
   }
 
   /** The checkpoint to put into a header. Throws `ERR_DIRECTORY_STALE` if there is none that is fresh. */
@@ -122,10 +159,10 @@ export class Mirror {
     return this.state.size
   }
 
-  /** Whether this PoC's officer may do this, by its manifest as logged. */
-  officer(poc: PocAddress, officer: Uint8Array): { title: string; rights: readonly OfficerRight[]; key: Uint8Array } | undefined {
-    const listed = this.state.poc(poc)?.manifest?.officers.find((row) => equal(row.officer, officer))
-    return listed && { title: listed.title, rights: listed.rights, key: listed.key }
+  /** An officer as its PoC's manifest lists it, or did before it was revoked or removed. */
+  officer(poc: PocAddress, officer: OfficerId): ListedOfficer | undefined {
+    const listed = this.state.officer(poc, officer)
+    return listed && { ...listed.record, current: listed.end === undefined }
   }
 
   /** Short words for people to compare: they name this log's state. */
@@ -133,10 +170,5 @@ export class Mirror {
     return hex(taggedHash("log-entry", this.state.rootAt(this.state.size))).slice(0, 16)
   }
 }
-
-const split = (): ValiseError =>
-  new ValiseError("ERR_DIRECTORY_SPLIT", "the directory's log contradicts its checkpoint or what it said before", {
-    hint: "compare checkpoints with a PoC of another State by another channel",
-  })
 
 const indexKey = (index: number): string => String(index).padStart(10, "0")

@@ -42,21 +42,22 @@ export async function openPoc(options: OpenOptions): Promise<Poc> {
     storage.close()
     throw error
   }
-  const home = new Home(vault, machine)
-  const poc = new Poc({
-    home,
-    transport: wsTransport,
-    url: options.relay ?? `wss://${home.identity.relay}/`,
-    acquireLine: () => tryAcquireLine(options.vault),
-  })
+  let poc: Poc | undefined
   try {
+    const home = new Home(vault, machine)
+    poc = new Poc({
+      home,
+      transport: wsTransport,
+      url: options.relay ?? `wss://${home.identity.relay}/`,
+      acquireLine: () => tryAcquireLine(options.vault),
+    })
     if (options.officer) await poc.unlockOfficer(secretOf(options.officer), options.officer.title)
+    if (options.connect !== false) poc.connect()
+    return poc
   } catch (error) {
-    await poc.close()
+    await (poc ?? vault).close()
     throw error
   }
-  if (options.connect !== false) poc.connect()
-  return poc
 }
 
 /** Throws `ERR_USAGE` unless exactly one of the two is given, `ERR_PASSPHRASE` if the key file cannot be used. */

@@ -6,6 +6,7 @@ import type { PocAddress, Realm } from "../protocol/address.ts"
 import { hex } from "../protocol/bytes.ts"
 import { decodeForward, decodeInvolved } from "../protocol/consent.ts"
 import { ValiseError } from "../protocol/errors.ts"
+import { fixed } from "../protocol/limits.ts"
 import type {
   ConsentView,
   Id,
@@ -26,6 +27,7 @@ import { Courier, type Line } from "./courier.ts"
 import { bundleOf } from "./evidence/export.ts"
 import type { Home } from "./home.ts"
 import { Inbox } from "./inbox.ts"
+import { checkReply, checkResponse, checkSend } from "./inputs.ts"
 import type { LogSource } from "../pki/log-source.ts"
 import { Outbox } from "./outbox.ts"
 import { Prekeeper } from "./prekeeper.ts"
@@ -33,7 +35,7 @@ import { Receipts } from "./receipts.ts"
 import { checkContent } from "./templates.ts"
 import type { Transport } from "./transport.ts"
 import type { UnlockSecret } from "./vault/lock.ts"
-import { isSpoken, keyByPrefix, messageView, noticeViews, statusOf } from "./view.ts"
+import { isOwn, isSpoken, keyByPrefix, messageView, noticeViews, statusOf } from "./view.ts"
 
 export interface PocParts {
   readonly home: Home
@@ -68,6 +70,7 @@ export class Poc {
   readonly #receipts: Receipts
   readonly #consents: Consents
   readonly #courier: Courier
+  #isClosed = false
 
   constructor({ home, transport, url, acquireLine }: PocParts) {
     this.#home = home
@@ -112,7 +115,10 @@ export class Poc {
 
   /** Unlocks an officer's key until `close`. Throws `ERR_PASSPHRASE` or `ERR_NOT_FOUND`. */
   unlockOfficer(secret: UnlockSecret, title?: string): Promise<void> {
-    return this.#home.unlockOfficer(secret, title).then(() => this.#courier.wake())
+    return this.#home.unlockOfficer(secret, title).then(() => {
+      this.#home.vault.transaction((tx) => this.#consents.attestWaiting(tx))
+      this.#courier.wake()
+    })
   }
 
   /** Mirrors the directory's log from a source of your own (a folder, a mirror) instead of from the relay. */
@@ -123,19 +129,21 @@ export class Poc {
 
   // --- messages ---
 
-  /** Throws `ERR_UNKNOWN_ADDRESS`, `ERR_CONTENT`, `ERR_TOO_LARGE` or `ERR_NO_RIGHT`; then nothing was written. */
+  /** Throws `ERR_USAGE`, `ERR_UNKNOWN_ADDRESS`, `ERR_CONTENT`, `ERR_TOO_LARGE` or `ERR_NO_RIGHT`; then nothing was written. */
   send(input: SendInput): Message {
     const { identity, machine, mirror } = this.#home
+    checkSend(input)
     const template = input.template ?? "incident-notification"
     const body = checkContent(template, input.content)
     const to = unique(input.to.map((text) => mirror.state.resolve(text).address))
-    if (to.length === 0) throw new ValiseError("ERR_USAGE", "a message needs a recipient")
     if (to.includes(identity.poc)) throw new ValiseError("ERR_USAGE", "a PoC does not write to itself")
     const involved = input.involved
       ? unique([identity.poc, ...input.involved.map((text) => mirror.state.resolve(text).address)])
       : [identity.poc, ...to]
     if (involved.some((poc) => poc !== identity.poc && !to.includes(poc)))
       throw new ValiseError("ERR_USAGE", "only the sender and recipients can be involved")
+    if (involved.length > fixed.involvedMax)
+      throw new ValiseError("ERR_USAGE", `at most ${fixed.involvedMax} PoCs can be involved`, { hint: "name fewer in `involved`" })
     const frame: Frame = { type: "notification", case: machine.random.bytes(16), to, involved }
     const leaves = notificationLeaves(frame, {
       tlp: input.tlp,
@@ -162,17 +170,17 @@ export class Poc {
 
   /** Received messages that a duty officer reads, oldest first. */
   received(): MessageView[] {
-    return this.#views((row) => row.direction === "in" && isSpoken(row))
+    return this.#views((row) => !isOwn(this.#home, row) && isSpoken(row))
   }
 
-  /** Messages sent, oldest first. */
+  /** Messages that this PoC sent, oldest first; those of its other devices without their delivery. */
   sent(): MessageView[] {
-    return this.#views((row) => row.direction === "out" && isSpoken(row))
+    return this.#views((row) => isOwn(this.#home, row) && isSpoken(row))
   }
 
   /** The newest of all, or of those received. Throws `ERR_NOT_FOUND` if there is none yet. */
   latest(among: "received" | "any" = "any"): Message {
-    const newest = this.#views((row) => isSpoken(row) && (among === "any" || row.direction === "in")).at(-1)
+    const newest = this.#views((row) => isSpoken(row) && (among === "any" || !isOwn(this.#home, row))).at(-1)
     if (!newest) throw new ValiseError("ERR_NOT_FOUND", "there is no message yet")
     return new Message(this, newest.id)
   }
@@ -185,13 +193,16 @@ export class Poc {
   /** What has arrived and, until `signal` aborts, what arrives: each message once per call. */
   async *inbox(signal?: AbortSignal): AsyncGenerator<Message> {
     const given = new Set<string>()
-    while (!signal?.aborted) {
-      for (const { id } of this.received()) {
-        if (given.has(id)) continue
+    const isOver = (): boolean => signal?.aborted === true || this.#isClosed
+    while (!isOver()) {
+      const fresh = this.received().filter(({ id }) => !given.has(id))
+      // Others may have arrived while these were dealt with: only an empty look waits.
+      if (fresh.length === 0) await this.#change(signal)
+      for (const { id } of fresh) {
         given.add(id)
         yield new Message(this, id)
+        if (isOver()) return
       }
-      await this.#change(signal)
     }
   }
 
@@ -293,9 +304,10 @@ export class Poc {
     return this.#home.on(listener)
   }
 
-  /** Resolves with the first value that is not `undefined`. Rejects with `ERR_ABORTED` when the signal aborts. */
+  /** Resolves with the first value that is not `undefined`. Rejects with `ERR_ABORTED` when the signal aborts, and on `close`. */
   async until<T>(look: () => T | undefined, signal?: AbortSignal): Promise<T> {
     for (;;) {
+      if (this.#isClosed) throw new ValiseError("ERR_ABORTED", "the vault was closed here")
       const found = look()
       if (found !== undefined) return found
       await this.#change(signal)
@@ -310,7 +322,9 @@ export class Poc {
 
   /** Ends the connection and forgets the keys. What is not through stays in the outbox. */
   async close(): Promise<void> {
+    this.#isClosed = true
     await this.#courier.stop()
+    this.#home.emit({ kind: "link", status: { state: "closed" } })
     this.#home.close()
     await this.#home.vault.close()
   }
@@ -350,10 +364,12 @@ export class Poc {
 
   /** To everyone involved. */
   respond(key: string, response: RespondInput): Message {
-    return this.#answer(key, "response", (frame, row) => responseLeaves(frame, readTlp(row.leaves) ?? "RED", response))
+    const checked = checkResponse(response)
+    return this.#answer(key, "response", (frame, row) => responseLeaves(frame, readTlp(row.leaves) ?? "RED", checked))
   }
 
   reply(key: string, reply: ReplyInput): Message {
+    checkReply(reply)
     return this.#answer(key, "reply", (frame, row) => [
       ...frameLeaves(frame),
       textLeaf("tlp", readTlp(row.leaves) ?? "RED"),
@@ -377,8 +393,10 @@ export class Poc {
     if (!about) throw new ValiseError("ERR_USAGE", "the message has not been sealed yet; answer it once it has left")
     const { identity } = this.#home
     const involved = leafNamed(row.leaves, "involved")
-    const participants = involved ? decodeInvolved(involved) : [row.from]
-    const others = unique([...participants, row.from]).filter((poc) => poc !== identity.poc)
+    // Nobody gets an answer to what it did not get.
+    const readers = (involved ? decodeInvolved(involved) : []).filter((poc) => row.to.includes(poc))
+    const participants = isOwn(this.#home, row) ? row.to : [row.from, ...readers]
+    const others = unique(participants).filter((poc) => poc !== identity.poc)
     const frame: Frame = {
       type,
       case: row.case,
@@ -447,11 +465,13 @@ export class Poc {
     return new Promise((resolve) => {
       if (signal?.aborted) return resolve()
       const done = (): void => {
+        offRounds()
         offVault()
         offEvents()
         signal?.removeEventListener("abort", done)
         resolve()
       }
+      const offRounds = this.#courier.onRound(done)
       const offVault = this.#home.vault.onChange(done)
       const offEvents = this.#home.on(done)
       signal?.addEventListener("abort", done, { once: true })

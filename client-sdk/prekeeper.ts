@@ -15,6 +15,14 @@ export interface Unpublished {
   readonly ids: readonly string[]
 }
 
+/**
+ * One-time secrets that are kept at a time. Whoever fetches keys and never uses them, and a relay that says its pool is
+ * empty when it is not, would otherwise make the vault grow for weeks. Beyond it senders fall back to the rotating key.
+ */
+export const oneTimeSecretsMax = 16 * fixed.oneTimePrekeys
+/** A rotating key that left, but was not confirmed, may be at the relay: it is not replaced at every attempt. */
+const unconfirmedSeconds = 3600
+
 export class Prekeeper {
   readonly #home: Home
 
@@ -28,21 +36,26 @@ export class Prekeeper {
     vault.transaction((tx) => {
       const rows = [...tx.list("prekeys")]
       const newest = rows.filter(([, row]) => row.kind === "rotating" && row.supersededAt === undefined)
-      // One whose publication was never confirmed may not be there, so it does not count.
-      const current = newest.reduce((best, [, row]) => (row.published && !row.publishedAt ? best : Math.max(best, row.nbf)), 0)
+      const isLost = (row: PrekeyRecord): boolean =>
+        row.published && row.publishedAt === undefined && now - row.nbf > unconfirmedSeconds
+      const current = newest.reduce((best, [, row]) => (isLost(row) ? best : Math.max(best, row.nbf)), 0)
       if (now - current >= fixed.rotatingPrekeyEverySeconds || current > now + fixed.clockSkewSecondsMax) {
         for (const [key, row] of newest) tx.put("prekeys", key, { ...row, supersededAt: now })
         this.#make(tx, "rotating")
       }
-      const waiting = rows.filter(([, row]) => row.kind === "one-time" && !row.published).length
+      const oneTime = rows.filter(([, row]) => row.kind === "one-time")
+      const waiting = oneTime.filter(([, row]) => !row.published && this.#isCurrent(row)).length
+      const room = Math.min(fixed.oneTimePrekeys - oneTimeAtRelay - waiting, oneTimeSecretsMax - oneTime.length) // defence: 11 pool-bound => const room = fixed.oneTimePrekeys - oneTimeAtRelay - waiting
       if (oneTimeAtRelay + waiting <= fixed.oneTimeRefillAt)
-        for (let i = oneTimeAtRelay + waiting; i < fixed.oneTimePrekeys; i++) this.#make(tx, "one-time")
+        for (let i = 0; i < room; i++) this.#make(tx, "one-time")
     })
   }
 
   /** The next batch to publish, signed; `undefined` when everything is at the relay. */
   unpublished(): Unpublished | undefined {
-    const rows = this.#home.vault.read((tx) => [...tx.list("prekeys")]).filter(([, row]) => !row.published)
+    const rows = this.#home.vault
+      .read((tx) => [...tx.list("prekeys")])
+      .filter(([, row]) => !row.published && this.#isCurrent(row))
     if (rows.length === 0) return undefined
     const byNumber = rows.toSorted(([, a], [, b]) => a.n - b.n)
     const rotating = byNumber.findLast(([, row]) => row.kind === "rotating" && row.supersededAt === undefined)
@@ -55,9 +68,14 @@ export class Prekeeper {
     }
   }
 
-  /** Whether the relay may still hold prekeys of an older incarnation. */
-  isFirstPublication(): boolean {
-    return this.#home.vault.read((tx) => tx.get("counters", "published") === undefined)
+  /** Whether the relay has confirmed a publication of this incarnation; before, it may still hold prekeys of an older one. */
+  isConfirmed(): boolean {
+    return this.#home.vault.read((tx) => tx.get("counters", "published") !== undefined)
+  }
+
+  /** Whether all that there is to publish has been, and peers can write to this device. */
+  isPublished(): boolean {
+    return this.isConfirmed() && this.unpublished() === undefined
   }
 
   /** Before they leave: an answer that is lost must not make this vault look as if it had gone back in time. */
@@ -90,17 +108,23 @@ export class Prekeeper {
     const { now, vault } = this.#home
     return vault.transaction((tx) => {
       let erased = 0
-      for (const [key, row] of [...tx.list("prekeys")]) {
+      for (const [key, row] of tx.list("prekeys")) {
         const drained = row.exp < now && drainedAt > row.exp
         if (!drained && now <= row.exp + fixed.lifetimeSecondsMax) continue
         tx.delete("prekeys", key)
         erased++
       }
       const alive = new Set([...tx.list("prekeys")].map(([key]) => key))
-      for (const [key, row] of [...tx.list("replay")])
+      for (const [key, row] of tx.list("replay"))
         if (row.expires + fixed.replayGraceSeconds < now && !alive.has(hex(row.prekey))) tx.delete("replay", key) // defence: 9 purge-by-clock => if (row.expires < now) tx.delete("replay", key)
       return erased
     })
+  }
+
+  /** Whether the relay would take it: one made while this machine's clock was wrong is not shown to it. */
+  #isCurrent({ exp, nbf }: PrekeyRecord): boolean {
+    const { now } = this.#home
+    return now < exp && nbf <= now + fixed.clockSkewSecondsMax
   }
 
   #make(tx: Tx, kind: PrekeyKind): void {

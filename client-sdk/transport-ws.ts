@@ -5,19 +5,27 @@ import { subprotocol } from "../protocol/frames.ts"
 import { chosen } from "../protocol/limits.ts"
 import type { Channel, Transport } from "./transport.ts"
 
+const options = {
+  perMessageDeflate: false,
+  maxPayload: chosen.frameBytesMax,
+  handshakeTimeout: chosen.strangerSecondsMax * 1000,
+  followRedirects: false,
+  /** A relay that does not answer the close frame is not waited for longer, in milliseconds. */
+  closeTimeout: 1000,
+}
+
 export const wsTransport: Transport = {
   connect(url, events, signal) {
     return new Promise<Channel>((resolve, reject) => {
-      const socket = new WebSocket(url, subprotocol, {
-        perMessageDeflate: false,
-        maxPayload: chosen.frameBytesMax,
-        handshakeTimeout: chosen.strangerSecondsMax * 1000,
-        followRedirects: false,
-      })
+      const socket = new WebSocket(url, subprotocol, options)
       const abort = (): void => socket.terminate()
+      if (signal.aborted) abort()
       signal.addEventListener("abort", abort, { once: true })
       socket.binaryType = "nodebuffer"
-      socket.on("open", () => resolve(channelOf(socket)))
+      socket.on("open", () => {
+        signal.removeEventListener("abort", abort)
+        resolve(channelOf(socket))
+      })
       socket.on("message", (data, isBinary) => {
         if (isBinary && Buffer.isBuffer(data)) events.message(new Uint8Array(data.buffer, data.byteOffset, data.length))
         else socket.close(1003)

@@ -1,10 +1,11 @@
 /** Records of the vault as a program or a person sees them: messages, their delivery, and what is not delivered. */
-import type { PocAddress } from "../protocol/address.ts"
+import type { OfficerId, PocAddress } from "../protocol/address.ts"
 import { equal, hex } from "../protocol/bytes.ts"
 import { ValiseError } from "../protocol/errors.ts"
 import { decodeForward } from "../protocol/consent.ts"
 import type { DeviceStatus, ForwardView, Id, MessageView, Notice, RecipientStatus } from "./api.ts"
 import type { MessageRecord, Reader } from "./collections.ts"
+import { judgementOf } from "./consents.ts"
 import { leafNamed, readFrame, readJson, readResponse, readText, readTlp } from "./content.ts"
 import { iso, type Home } from "./home.ts"
 
@@ -14,6 +15,9 @@ const spoken = new Set(["notification", "reply", "response", "forward"])
 export function isSpoken(record: MessageRecord): boolean {
   return spoken.has(record.type)
 }
+
+/** Written by this PoC, if perhaps on another device of it. */
+export const isOwn = (home: Home, record: MessageRecord): boolean => record.from === home.identity.poc
 
 /** The one id that begins so. Throws `ERR_NOT_FOUND` or `ERR_AMBIGUOUS`. */
 export function keyByPrefix(keys: Iterable<string>, prefix: string, what: string): string {
@@ -33,11 +37,11 @@ export function messageView(tx: Reader, home: Home, key: string, record: Message
   const template = readJson(leaves, "template")
   const content = readJson(leaves, "body")
   const response = readResponse(leaves)
-  const forward = record.type === "forward" ? forwardView(record) : undefined
+  const forward = record.type === "forward" ? forwardView(tx, home, record) : undefined
   return {
     id: key,
     case: hex(record.case),
-    direction: record.direction,
+    direction: isOwn(home, record) ? "out" : "in",
     type: record.type,
     from: record.from,
     to: record.to,
@@ -59,7 +63,9 @@ export function messageView(tx: Reader, home: Home, key: string, record: Message
   }
 }
 
+/** Empty for what another device of this PoC sent: that one keeps the receipts. */
 export function statusOf(tx: Reader, home: Home, key: string, record: MessageRecord): RecipientStatus[] {
+  if (record.direction !== "out") return []
   const receipts = [...tx.list("receipts", { prefix: `${key}:` })].map(([, row]) => row)
   const responses = responsesTo(tx, record)
   return record.to.map((poc): RecipientStatus => {
@@ -77,7 +83,7 @@ export function statusOf(tx: Reader, home: Home, key: string, record: MessageRec
         }
       })
     const seen = receipts.find((row) => row.kind === "officer-receipt" && row.poc === poc)
-    const officer = seen && home.mirror.officer(poc, seen.signer)
+    const officer = seen && home.mirror.officer(poc, seen.signer as OfficerId)
     const response = responses.get(poc)
     return {
       poc,
@@ -117,16 +123,15 @@ function responsesTo(tx: Reader, record: MessageRecord): Map<PocAddress, NonNull
   return found
 }
 
-function forwardView(record: MessageRecord): ForwardView | undefined {
-  const bytes = leafNamed(record.leaves, "statement")
-  if (!bytes) return undefined
-  const forward = decodeForward(bytes)
-  const verdict = record.forward
+/** Judged whenever it is shown: papers and time may have changed the verdict. */
+function forwardView(tx: Reader, home: Home, record: MessageRecord): ForwardView {
+  const forward = decodeForward(leafNamed(record.leaves, "statement")!)
+  const requestId = hex(forward.requestId)
+  const verdict = judgementOf(home, record, tx.get("consents", requestId))
   return {
-    requestId: hex(forward.requestId),
+    requestId,
     forwarder: record.from,
-    ...(verdict?.verifiedFrom && { verifiedFrom: verdict.verifiedFrom }),
-    ...(verdict?.unverified && { unverified: verdict.unverified }),
+    ...(!isOwn(home, record) && (verdict.verified ? { verifiedFrom: verdict.sender } : { unverified: verdict.reason })),
     parts: forward.leaves.map(({ name, value }) => ({ name, bytes: value.length })),
   }
 }

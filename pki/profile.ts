@@ -9,11 +9,10 @@ import { der, derOid, derText, tag } from "./der.ts"
 
 /**
  * The arc of this directory's own identifiers, 2.25.<UUID e4c6435a-ede5-4b6d-92f6-de7a1947690c> (ITU-T X.667): the
- * one arc that is ours without asking a registry or borrowing a company's. Measured: OpenSSL, Node, Java and Python
- * read it;
- * @peculiar/x509 writes it correctly but reads the long number as a placeholder and would corrupt it if it wrote that
- * again, which nothing here does; Go's standard library refuses numbers above 2^31 (golang/go#30757), so Go programs
- * cannot parse these certificates. The log, which outsiders audit, is not concerned.
+ * one arc that is ours without asking a registry or borrowing a company's. OpenSSL, Node, Java and Python read it. The
+ * library in `certificate.ts` writes it correctly; it would read the long number as a placeholder and corrupt it in
+ * writing it again, which nothing here does. Go's standard library refuses numbers above 2^31 (golang/go#30757), so Go
+ * programs cannot parse these certificates; the log, which outsiders audit, is not concerned.
  */
 export const oidArc = "2.25.304093423942553933377347582718208600332"
 

@@ -3,20 +3,27 @@
  * held before it and from nothing else, no clock included: so all readers of one log come to one directory. An entry
  * that breaks a rule stays in the tree and does not count.
  */
-import { parsePocAddress, type DeviceId, type MailboxId, type PocAddress, type PocName } from "../protocol/address.ts"
+import {
+  parsePocAddress,
+  type DeviceId,
+  type MailboxId,
+  type OfficerId,
+  type PocAddress,
+  type PocName,
+} from "../protocol/address.ts"
 import { hex } from "../protocol/bytes.ts"
 import { ValiseError } from "../protocol/errors.ts"
-import type { Manifest } from "../protocol/manifest.ts"
+import type { Manifest, ManifestOfficer } from "../protocol/manifest.ts"
 import type { JudgeResult } from "../protocol/open.ts"
 import type { TrustAnchor } from "./anchor.ts"
 import { expiryBanners, judgeSenderOf, type Banner, type JudgedHeader } from "./judgement.ts"
-import type { DeviceRecord, PocHistory } from "./poc-history.ts"
+import type { DeviceRecord, Listed, PocHistory } from "./poc-history.ts"
 import { Replay, type EntryReason, type RelayListing } from "./replay.ts"
 import { memberStates, secretariatState } from "./states.ts"
 import { MerkleLog } from "./tree.ts"
 import { validateRoot } from "./validator.ts"
 
-export type { DeviceRecord } from "./poc-history.ts"
+export type { DeviceRecord, Listed } from "./poc-history.ts"
 export type { EntryReason } from "./replay.ts"
 
 /** A PoC whose certificate has not been revoked; it may have expired. */
@@ -132,6 +139,11 @@ export class DirectoryState {
   /** Listed by its PoC's manifest, neither it nor the PoC's certificate revoked. */
   device(id: DeviceId): DeviceRecord | undefined {
     return this.#devices().byId.get(hex(id))
+  }
+
+  /** An officer whom this PoC lists, or once listed: then `end` says since when and why no longer. */
+  officer(poc: PocAddress, officer: OfficerId): Listed<ManifestOfficer> | undefined {
+    return this.#replay.pocs.get(poc)?.officer(officer)
   }
 
   deviceOfMailbox(mailbox: MailboxId): DeviceRecord | undefined {

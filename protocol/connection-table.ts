@@ -1,4 +1,4 @@
-/** What may follow what on a connection (SPEC §9): one literal table for each end. */
+/** What may follow what on a connection (SPEC, "Connection"): one literal table for each end. */
 import { ValiseError } from "./errors.ts"
 import { frameTypes, type Frame, type FrameName } from "./frames.ts"
 

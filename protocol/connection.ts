@@ -1,5 +1,5 @@
 /**
- * The connection without its socket: bytes in, frames and bytes out (SPEC §9). Login, keys, counters and MACs are in
+ * The connection without its socket: bytes in, frames and bytes out (SPEC, "Connection"). Login, keys, counters and MACs are in
  * here, the law of what may follow what in `connection-table.ts`; sockets, time and storage are neither.
  */
 import type { DeviceId, Realm } from "./address.ts"

@@ -1,5 +1,5 @@
 /**
- * Every frame of the connection, with its byte layout beside it (SPEC §9). One WebSocket binary message is one frame.
+ * Every frame of the connection, with its byte layout beside it (SPEC, "Connection"). One WebSocket binary message is one frame.
  *
  *   before login   type u8 ‖ fields                          hello, challenge, proof
  *   after login    type u8 ‖ counter u64 ‖ mac 32 ‖ fields   everything else, both directions
@@ -218,7 +218,7 @@ const codecs: { readonly [N in FrameName]: Codec<Extract<Frame, { readonly type:
         about: r.u64(),
         index: r.u32(),
         minute: r.u64(),
-        path: r.times(r.u8(), () => r.bytes(32)),
+        path: r.times(atMost(fixed.receiptPathMax, r.u8()), () => r.bytes(32)),
       })),
     }),
   },
@@ -253,7 +253,7 @@ const codecs: { readonly [N in FrameName]: Codec<Extract<Frame, { readonly type:
     encode: (f) => encodeCbor({ ...f, type: undefined }),
     decode: (r) => ({ ...decodeCbor(noticeShape, r.rest()), type: "notice" }),
   },
-  // about u64 ‖ code u16 (SPEC §11) ‖ retryAfterSeconds u32, 0 if there is nothing to say
+  // about u64 ‖ code u16 (SPEC, "Errors") ‖ retryAfterSeconds u32, 0 if there is nothing to say
   error: {
     type: 0x88,
     encode: (f) => concat(u64be(f.about), u16be(f.code), u32be(f.retryAfterSeconds)),
@@ -389,6 +389,11 @@ function hostOf(r: FieldReader): string {
 
 function atLeastOne(count: number): number {
   if (count === 0) throw malformed()
+  return count
+}
+
+function atMost(max: number, count: number): number {
+  if (count > max) throw malformed()
   return count
 }
 

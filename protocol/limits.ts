@@ -83,7 +83,7 @@ export const fixed = {
   /** Its sections: a message to all States' devices with every receipt for it. */
   evidenceSectionsMax: 16_384,
   /** Its entries of the log: a few PoCs of every State over some years. */
-  evidenceEntriesMax: 8192,
+  evidenceEntriesMax: 4096,
   /** `state/role/agency` with a full DNS label, and room. */
   addressBytesMax: 128,
   /** A DNS name is no longer. */

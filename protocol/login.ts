@@ -1,5 +1,5 @@
 /**
- * The mutual login (SPEC §9): both ends sign one transcript, and the keys of every later frame hang on a fresh
+ * The mutual login (SPEC, "Connection"): both ends sign one transcript, and the keys of every later frame hang on a fresh
  * Diffie-Hellman secret, that transcript and the device. `formal/login.pv` shows what each part is for.
  */
 import type { DeviceId, Realm } from "./address.ts"

@@ -1,4 +1,4 @@
-/** One answer to `sync-log`: as many entries as fit into a frame, and the checkpoint (SPEC §9). */
+/** One answer to `sync-log`: as many entries as fit into a frame, and the checkpoint (SPEC, "Connection"). */
 import { frameHeadBytes, type RelayFrame } from "../protocol/frames.ts"
 import type { Chosen } from "../protocol/limits.ts"
 import type { LogSource } from "../pki/log-source.ts"

@@ -1,4 +1,4 @@
-/** Takes in devices' prekeys and hands them out, each one-time key once (SPEC §5, §9). */
+/** Takes in devices' prekeys and hands them out, each one-time key once (SPEC, "Prekeys", "Connection"). */
 import { z } from "zod"
 import { shapes, type DeviceId, type Realm } from "../protocol/address.ts"
 import { hex } from "../protocol/bytes.ts"

@@ -208,7 +208,8 @@ export class Session implements Submitter {
     if (!storing.take(envelope.length)) return { refused: "ERR_RATE_LIMITED", retryAfterSeconds: 1 }
     try {
       const minute = Math.floor(seconds(clock) / 60)
-      const stored = await store.append(mailbox, retryName(blind, digest), minute, envelope)
+      const name = retryName(blind, digest) // defence: 22 resubmission => const name = retryName(new Uint8Array(32), digest)
+      const stored = await store.append(mailbox, name, minute, envelope)
       if (stored.outcome === "full") return { refused: "ERR_MAILBOX_FULL" }
       batcher.add({ item: { blind, digest, mailbox, minute: stored.minute }, submitter: this, about: counter })
       this.#core.arrived(mailbox)

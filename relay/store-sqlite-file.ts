@@ -99,9 +99,10 @@ export function checkpoint(db: DatabaseSync, mode: "RESTART" | "TRUNCATE"): bool
   return db.prepare(`PRAGMA wal_checkpoint(${mode})`).get()?.busy === 0
 }
 
-/** The frames of the write-ahead log that count; what lies behind them in the file does not. */
-export function walFrames(db: DatabaseSync): number {
-  return Math.max(0, Number(db.prepare("PRAGMA wal_checkpoint(NOOP)").get()?.log))
+/** How many frames of the write-ahead log count; what lies behind them in the file does not. Undefined if unknown. */
+export function walFrames(db: DatabaseSync): number | undefined {
+  const row = db.prepare("PRAGMA wal_checkpoint(NOOP)").get()
+  return row?.busy === 0 && typeof row.log === "number" && row.log >= 0 ? row.log : undefined
 }
 
 /** The log's length up to and with this many frames (SQLite file format, "The Write-Ahead Log"). */
@@ -113,6 +114,9 @@ export function shrink(db: DatabaseSync): void {
   if (surplus > 0) db.exec(`PRAGMA incremental_vacuum(${Math.min(surplus, 2048)})`)
 }
 
+/** Changes when another connection has written. */
+export const dataVersion = (db: DatabaseSync): number => pragma(db, "data_version")
+
 export function isStructureSound(db: DatabaseSync): boolean {
   return checkAnswersOk(db, "PRAGMA quick_check(1)")
 }
@@ -121,22 +125,34 @@ export function isStructureSound(db: DatabaseSync): boolean {
 export function troubleOf(error: unknown): StoreTrouble {
   if (error instanceof ValiseError)
     return { code: error.code, message: error.message, ...(error.hint === undefined ? {} : { hint: error.hint }) }
-  const sqlite = error instanceof Error && "errcode" in error ? Number(error.errcode) : undefined
-  const message = (sqlite !== undefined && meanings.get(sqlite & 0xff)) || "the mailbox store could not be used"
+  const sqlite = sqliteCodeOf(error)
+  const meaning = sqlite === undefined ? undefined : meanings.get(sqlite)
   return {
     code: "ERR_STORE_UNAVAILABLE",
-    message: sqlite === undefined ? message : `${message} (SQLite ${sqlite})`,
+    message: meaning ?? "the mailbox store could not be used",
+    detail: error instanceof Error ? error.message : String(error),
     hint: "nothing accepted is lost; look at the disk, then start the relay anew",
   }
 }
 
-export const errorOf = (trouble: StoreTrouble): ValiseError =>
-  new ValiseError(trouble.code, trouble.message, trouble.hint === undefined ? {} : { hint: trouble.hint })
+export function errorOf({ code, message, hint, detail }: StoreTrouble): ValiseError {
+  return new ValiseError(code, message, {
+    ...(hint === undefined ? {} : { hint }),
+    ...(detail === undefined ? {} : { cause: new Error(detail) }),
+  })
+}
 
+/** SQLite's primary result code. */
+export function sqliteCodeOf(error: unknown): number | undefined {
+  return error instanceof Error && "errcode" in error ? Number(error.errcode) & 0xff : undefined
+}
+
+const busy = 5
+export const corrupt = 11
 const meanings = new Map([
-  [5, "another program is writing to the mailbox store"],
+  [busy, "another program is writing to the mailbox store"],
   [10, "the disk failed a read, a write or a sync of the mailbox store"],
-  [11, "the mailbox store's file is damaged"],
+  [corrupt, "the mailbox store's file is damaged"],
   [13, "the disk of the mailbox store is full"],
   [14, "the mailbox store's file cannot be opened"],
   [26, "the file is not a mailbox store, or its beginning is damaged"],
@@ -184,6 +200,7 @@ function takeLock(folder: string): DatabaseSync {
     return lock
   } catch (cause) {
     lock?.close()
+    if (sqliteCodeOf(cause) !== busy) throw errorOf(troubleOf(cause))
     throw new ValiseError("ERR_STORE_UNAVAILABLE", "another relay has this mailbox store open", {
       cause,
       hint: "one relay per store; `valise relay inspect` reads beside it",

@@ -63,6 +63,8 @@ export interface StoreTrouble {
   readonly code: ErrorCode
   readonly message: string
   readonly hint?: string
+  /** Of SQLite or the system; for whoever looks after the machine. */
+  readonly detail?: string
 }
 
 /** A thread's last message; the thread then ends. */

@@ -4,7 +4,7 @@ import { equal, hex } from "../protocol/bytes.ts"
 import type { DeviceId, MailboxId } from "../protocol/address.ts"
 import { countMax, mailboxBytes } from "./store.ts"
 import type { StoreContents, StoredEnvelope } from "./store.ts"
-import { isStructureSound } from "./store-sqlite-file.ts"
+import { corrupt, isStructureSound, sqliteCodeOf } from "./store-sqlite-file.ts"
 import { clipped, readCounter, readEnvelope, readPrekey } from "./store-sqlite-records.ts"
 import type { EnvelopeRecord, Row } from "./store-sqlite-records.ts"
 
@@ -52,7 +52,8 @@ export class StoreReader {
     try {
       return this.#contents()
     } finally {
-      this.#db.exec("COMMIT")
+      // Nothing was changed; and a COMMIT would fail once more over what was found damaged.
+      this.#db.exec("ROLLBACK")
     }
   }
 
@@ -124,7 +125,6 @@ const asBytes = (value: unknown): Uint8Array => (value instanceof Uint8Array ? v
 
 /** A record that SQLite cannot take apart, or with a number that JavaScript cannot hold. */
 function isDecay(error: unknown): boolean {
-  if (!(error instanceof Error)) return false
-  if ("errcode" in error) return (Number(error.errcode) & 0xff) === 11
-  return "code" in error && error.code === "ERR_OUT_OF_RANGE"
+  if (sqliteCodeOf(error) === corrupt) return true
+  return error instanceof Error && "code" in error && error.code === "ERR_OUT_OF_RANGE"
 }

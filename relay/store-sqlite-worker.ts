@@ -1,7 +1,7 @@
 /** A thread of the SQLite store. Every message is answered once, in order; `closing` ends it. */
 import { parentPort, receiveMessageOnPort } from "node:worker_threads"
 import type { MessagePort, Transferable } from "node:worker_threads"
-import { openForReading, openForWriting, troubleOf } from "./store-sqlite-file.ts"
+import { openForReading, troubleOf } from "./store-sqlite-file.ts"
 import { closing, sizeOf, transactionBytesMax } from "./store-sqlite-messages.ts"
 import type { BatchReply, Begun, InspectReply, Read, ReadReply, ThreadStart, Write } from "./store-sqlite-messages.ts"
 import { StoreReader } from "./store-sqlite-reader.ts"
@@ -26,7 +26,7 @@ type ToWriter = readonly Write[] | typeof closing
 
 /** Group commit: everything that arrived while the last transaction was syncing goes into the next. */
 function write(port: MessagePort, start: ThreadStart): void {
-  const writer = new StoreWriter(openForWriting(start.folder), start)
+  const writer = StoreWriter.open(start.folder, start)
   port.on("message", (first: ToWriter) => {
     const messages: (readonly Write[])[] = []
     let size = 0

@@ -5,11 +5,23 @@
  */
 import { statfsSync, truncateSync } from "node:fs"
 import type { DatabaseSync } from "node:sqlite"
+import { equal } from "../protocol/bytes.ts"
+import { ValiseError } from "../protocol/errors.ts"
 import { fixed } from "../protocol/limits.ts"
 import { blindBytes, mailboxBytes } from "./store.ts"
 import type { Quota } from "./store.ts"
 import { Counters } from "./store-sqlite-counters.ts"
-import { checkpoint, shrink, troubleOf, walBytes, walFrames, walPath } from "./store-sqlite-file.ts"
+import {
+  checkpoint,
+  dataVersion,
+  errorOf,
+  openForWriting,
+  shrink,
+  troubleOf,
+  walBytes,
+  walFrames,
+  walPath,
+} from "./store-sqlite-file.ts"
 import type { StoreFile } from "./store-sqlite-file.ts"
 import { deletionsPerStep } from "./store-sqlite-messages.ts"
 import type { BatchReply, StoreTrouble, Write, WriteOf, WriteResult, Writes } from "./store-sqlite-messages.ts"
@@ -34,22 +46,40 @@ export class StoreWriter {
   readonly #statements
   readonly #counters: Counters
   #trouble: StoreTrouble | undefined
+  #dataVersion: number | undefined
   #emptyAtFrames = framesPerCheckpoint
   /** What was deleted may still stand in the write-ahead log. */
   #truncationOwed = false
   #takenExpiredOn: number | undefined
 
-  constructor(file: StoreFile, options: WriterOptions) {
+  /** Throws as `openForWriting` does. A store that can only be read opens; then nothing is written. */
+  static open(folder: string, options: WriterOptions): StoreWriter {
+    const file = openForWriting(folder)
+    try {
+      return new StoreWriter(file, options)
+    } catch (error) {
+      file.close()
+      throw errorOf(troubleOf(error))
+    }
+  }
+
+  private constructor(file: StoreFile, options: WriterOptions) {
     this.#file = file
     this.#options = options
     this.#trouble = file.trouble
     this.#statements = prepare(file.db)
     this.#counters = new Counters(file.db, options.quota)
     try {
+      this.#dataVersion = dataVersion(file.db)
       if (this.#trouble === undefined) this.#counters.load()
     } catch (error) {
       this.#fail(error)
     }
+  }
+
+  /** Why nothing is written any more, if so. */
+  get trouble(): StoreTrouble | undefined {
+    return this.#trouble
   }
 
   /** When this returns results, they are on stable storage. */
@@ -59,6 +89,7 @@ export class StoreWriter {
     try {
       const room = this.#hasRoom()
       this.#file.db.exec("BEGIN IMMEDIATE")
+      this.#requireSoleWriter()
       results = batch.map((write) => this.#perform(write, room))
       this.#counters.save()
       this.#file.db.exec("COMMIT")
@@ -71,7 +102,12 @@ export class StoreWriter {
 
   /** Empties the write-ahead log when it has grown long. To be called when the batch has been answered. */
   tidy(): void {
-    if (this.#trouble === undefined && walFrames(this.#file.db) >= this.#emptyAtFrames) this.#empty("RESTART")
+    if (this.#trouble !== undefined) return
+    try {
+      if ((walFrames(this.#file.db) ?? 0) >= this.#emptyAtFrames) this.#empty("RESTART")
+    } catch (error) {
+      this.#fail(error)
+    }
   }
 
   close(): void {
@@ -83,7 +119,7 @@ export class StoreWriter {
     try {
       const done = checkpoint(this.#file.db, mode)
       // If somebody reads: not tried again at every batch, which would wait for that reader each time.
-      this.#emptyAtFrames = framesPerCheckpoint + (done ? 0 : walFrames(this.#file.db))
+      this.#emptyAtFrames = framesPerCheckpoint + (done ? 0 : (walFrames(this.#file.db) ?? 0))
       this.#truncationOwed = false
     } catch (error) {
       this.#fail(error)
@@ -103,10 +139,11 @@ export class StoreWriter {
     const mailbox = record.subarray(0, mailboxBytes)
     const blind = record.subarray(mailboxBytes, mailboxBytes + blindBytes)
     const bytes = record.subarray(mailboxBytes + blindBytes)
-    const { sameSubmission, addEnvelope } = this.#statements
-    const submitted = sameSubmission.get(mailbox, bytes, blind)
-    const earlier = submitted && readEnvelope(submitted)
-    if (earlier !== undefined) return { minute: earlier.minute }
+    const { sameBlind, addEnvelope } = this.#statements
+    for (const row of sameBlind.all(mailbox, blind)) {
+      const earlier = readEnvelope(row)
+      if (earlier !== undefined && equal(earlier.bytes, bytes)) return { minute: earlier.minute }
+    }
     if (!room) return "no-room"
     const sequence = this.#counters.add(mailbox, bytes.length)
     if (sequence === undefined) return "full"
@@ -190,6 +227,12 @@ export class StoreWriter {
     return rows.length
   }
 
+  /** Against whoever takes the lock file away: numbers and quotas in memory hold only if nobody else writes. */
+  #requireSoleWriter(): void {
+    if (dataVersion(this.#file.db) !== this.#dataVersion)
+      throw new ValiseError("ERR_STORE_UNAVAILABLE", "another program has written to the mailbox store")
+  }
+
   #hasRoom(): boolean {
     const { bavail, bsize } = statfsSync(this.#file.folder)
     return bavail * bsize >= this.#options.headroomBytes
@@ -201,7 +244,8 @@ export class StoreWriter {
       if (this.#file.db.isTransaction) this.#file.db.exec("ROLLBACK")
       // A transaction whose sync failed stands complete behind the log's end, and the next start would take it for
       // accepted. To cut it off needs neither room on the disk nor a sync.
-      truncateSync(walPath(this.#file.folder), walBytes(walFrames(this.#file.db)))
+      const frames = walFrames(this.#file.db)
+      if (frames !== undefined) truncateSync(walPath(this.#file.folder), walBytes(frames))
     } catch {
       // The disk refuses even that. What was refused to its sender may then stand there after the next start: if the
       // sender has tried again meanwhile, as a duplicate, which the recipient drops.
@@ -211,7 +255,8 @@ export class StoreWriter {
 }
 
 const prepare = (db: DatabaseSync) => ({
-  sameSubmission: db.prepare("SELECT * FROM envelope WHERE mailbox = ? AND bytes = ? AND blind = ?"), // defence: 22 retry-repeats-blind => sameSubmission: db.prepare("SELECT * FROM envelope WHERE mailbox = ? AND bytes = ? AND ? IS NOT NULL"),
+  // A few at most: whoever gives one blind to many envelopes does not get them all compared with each of the others.
+  sameBlind: db.prepare("SELECT * FROM envelope WHERE mailbox = ? AND blind = ? ORDER BY id LIMIT 8"), // defence: 22 retry-repeats-blind => sameBlind: db.prepare("SELECT * FROM envelope WHERE mailbox = ? AND ? IS NOT NULL ORDER BY id LIMIT 8"),
   addEnvelope: db.prepare(
     "INSERT INTO envelope (mailbox, sequence, minute, blind, checksum, bytes) VALUES (?, ?, ?, ?, ?, ?)",
   ),

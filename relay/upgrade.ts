@@ -1,4 +1,4 @@
-/** What an HTTP request must be like to become a connection (SPEC §9); `ws` itself would take almost anything. */
+/** What an HTTP request must be like to become a connection (SPEC, "Connection"); `ws` itself would take almost anything. */
 import type { IncomingMessage } from "node:http"
 import { subprotocol } from "../protocol/frames.ts"
 

@@ -10,8 +10,9 @@ export const root = dirname(dirname(fileURLToPath(import.meta.url)))
 export const node = join(root, "node_modules", "node", "bin", process.platform === "win32" ? "node.exe" : "node")
 const marker = join(root, "node_modules", ".valise-installed")
 
-/** @param {boolean} development also what tests, types and lint need */
-export function ensureInstalled(development) {
+/** @param {boolean} needsDevelopment also what tests, types and lint need; kept where it is there already */
+export function ensureInstalled(needsDevelopment) {
+  const development = needsDevelopment || existsSync(join(root, "node_modules", "vitest"))
   const lock = createHash("sha256").update(readFileSync(join(root, "package-lock.json"))).digest("hex")
   const have = existsSync(marker) ? readFileSync(marker, "utf8").split(" ") : []
   if (have[0] === lock && (have[1] === "development" || !development) && existsSync(node)) return

@@ -25,8 +25,18 @@ import { addressOf, approvers, folderOf, makeHome, pocSecret, relayKey, settleHo
 import { automaticTitle, cast, names, realm, relayHost, type Name } from "./agencies.ts"
 
 const renewAheadSeconds = 30 * 86_400
+/** No PoC takes so long to be ready; a slow machine gets its time. */
+const readyMaxMs = 60_000
 /** Brazil's second device is switched on for a moment when its prekeys near their end. */
 const secondDeviceEveryMs = 10 * 86_400_000
+
+export interface NetworkOptions {
+  readonly folder: string
+  /** 0: any free one. */
+  readonly port: number
+  readonly told: (words: string) => void
+  readonly stop: AbortSignal
+}
 
 export class Network {
   readonly folder: string
@@ -36,7 +46,7 @@ export class Network {
   readonly #opened: AsyncDisposableStack
 
   /** Makes the network if the folder has none, renews what has expired, and connects everybody. */
-  static async open(folder: string, port: number, told: (words: string) => void): Promise<Network> {
+  static async open({ folder, port, told, stop }: NetworkOptions): Promise<Network> {
     mkdirSync(folder, { recursive: true, mode: 0o700 })
     await using opened = new AsyncDisposableStack()
     const directory = existsSync(join(folder, "trust.txt"))
@@ -51,8 +61,8 @@ export class Network {
       await Promise.all(Object.values(pocs).map((poc) => poc.close()))
     })
     for (const name of names) pocs[name] = await openAs(folder, name, url, undefined, false)
-    await Promise.all(Object.values(pocs).map((poc) => switchOn(poc, directory)))
-    await switchOnForAMoment(folder, directory, url)
+    await Promise.all(Object.values(pocs).map((poc) => switchOn(poc, directory, stop)))
+    await switchOnForAMoment(folder, directory, url, stop)
     return new Network(folder, url, pocs as Record<Name, Poc>, opened.move())
   }
 
@@ -76,7 +86,7 @@ export class Network {
   }
 
   home(name: Name): HomePlace {
-    return findHome({ as: `${cast[name].state}/${cast[name].role}`, data: this.folder, input: false })
+    return findHome({ as: `${cast[name].state}/${cast[name].role}`, data: this.folder })
   }
 
   /** Runs `act` while this PoC's own client is switched off. */
@@ -199,20 +209,28 @@ async function startRelay(folder: string, directory: Directory, port: number, op
 }
 
 /** Resolves when peers can write to it. */
-async function switchOn(poc: Poc, directory: Directory): Promise<void> {
+async function switchOn(poc: Poc, directory: Directory, stop: AbortSignal): Promise<void> {
   await poc.syncLog(directory.logSource())
   poc.connect()
-  await poc.until(() => (poc.ready ? true : undefined), AbortSignal.timeout(60_000))
+  try {
+    await poc.until(() => (poc.ready ? true : undefined), AbortSignal.any([stop, AbortSignal.timeout(readyMaxMs)]))
+  } catch (cause) {
+    if (stop.aborted || poc.status.state !== "elsewhere") throw cause
+    throw new ValiseError("ERR_USAGE", `another process uses the vault of ${poc.whoami().poc} and talks for it`, {
+      cause,
+      hint: "end it (`valise inbox watch`, another sandbox), then start again",
+    })
+  }
 }
 
 /** Brazil's second device publishes its prekeys and is switched off again. */
-async function switchOnForAMoment(folder: string, directory: Directory, url: string): Promise<void> {
+async function switchOnForAMoment(folder: string, directory: Directory, url: string, stop: AbortSignal): Promise<void> {
   const home = folderOf(folder, "br")
   const poc = await openPoc({ vault: join(home, "device-2.vault"), keyFile: join(home, "device-2.key"), relay: url, connect: false })
   try {
     const lastOn = poc.lastReady()
     if (lastOn !== undefined && nodeMachine.clock.now() - lastOn * 1000 < secondDeviceEveryMs) return
-    await switchOn(poc, directory)
+    await switchOn(poc, directory, stop)
   } finally {
     await poc.close()
   }

@@ -2,9 +2,8 @@
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { ValiseError } from "../../client-sdk/index.ts"
-import { errorTable } from "../../protocol/errors.ts"
 import { nodeClock } from "../../system/node.ts"
-import { report, strong, table, type Io } from "../io.ts"
+import { strong, table, type Io } from "../io.ts"
 import { cast, names } from "./agencies.ts"
 import { answerAutomatically } from "./automatic.ts"
 import { Network } from "./network.ts"
@@ -17,34 +16,30 @@ export interface SandboxOptions {
   readonly port: number
   /** A STIX 2.1 bundle or MISP event; the project's own sample by default. */
   readonly indicators?: Uint8Array
+  readonly stop: AbortSignal
 }
 
-/** Sets the exit code; throws only what keeps the network from starting. */
+/** Resolves when the story is told, or the signal has ended what stays up. Throws if a step did not come true. */
 export async function runSandbox(io: Io, options: SandboxOptions): Promise<void> {
   const story = new Story(io, nodeClock)
   story.tell(strong("Valise: an exercise with invented agencies, on this machine alone"))
-  const network = await Network.open(options.folder, options.port, (words) => story.tell(words))
-  const stop = new AbortController()
-  const onSignal = (): void => stop.abort()
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, onSignal)
+  const network = await Network.open({ ...options, told: (words) => story.tell(words) })
   try {
     story.happened("relay.ready", { url: network.url, folder: options.folder }, `the relay listens on ${network.url}; all data is in ${options.folder}`)
-    const outcome = await playScenario(network, story, options.indicators ?? sample(), stop.signal)
+    const outcome = await playScenario(network, story, options.indicators ?? sample(), options.stop)
     story.tell(`\n${closingTable(outcome)}`)
     story.happened("complete", { ok: true, case: outcome.caseId, evidence: outcome.evidence, trust: network.trustFile }, undefined)
-    if (!options.once) await stayUp(network, story, options, stop.signal)
+    if (!options.once) await stayUp(network, story, options)
   } catch (error) {
-    if (stop.signal.aborted) process.exitCode = errorTable.ERR_ABORTED.exit
-    else {
-      story.happened("complete", { ok: false, code: error instanceof ValiseError ? error.code : "ERR_INTERNAL" }, undefined)
-      process.exitCode = report(io, error)
-    }
+    const code = error instanceof ValiseError ? error.code : "ERR_INTERNAL"
+    if (!options.stop.aborted) story.happened("complete", { ok: false, code }, undefined)
+    throw error
   } finally {
     await network.close()
   }
 }
 
-async function stayUp(network: Network, story: Story, options: SandboxOptions, signal: AbortSignal): Promise<void> {
+async function stayUp(network: Network, story: Story, options: SandboxOptions): Promise<void> {
   const automatic = names.filter((name) => cast[name].automatic)
   for (const name of automatic) await network.becomeAutomatic(name)
   const data = options.folder === ".valise" ? "" : ` --data ${options.folder}`
@@ -59,7 +54,8 @@ async function stayUp(network: Network, story: Story, options: SandboxOptions, s
       "",
     ].join("\n"),
   )
-  await Promise.all(automatic.map((name) => answerAutomatically(network.pocs[name], (words) => story.tell(words), signal)))
+  const told = (words: string): void => story.tell(words)
+  await Promise.all(automatic.map((name) => answerAutomatically(network.pocs[name], told, options.stop)))
 }
 
 const sample = (): Uint8Array => new Uint8Array(readFileSync(join(import.meta.dirname, "sample.json")))

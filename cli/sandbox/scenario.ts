@@ -7,7 +7,9 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { ValiseError, type Message, type Poc } from "../../client-sdk/index.ts"
+import type { EvidenceReport } from "../../client-sdk/evidence/verify.ts"
 import { equal } from "../../protocol/bytes.ts"
+import { safe } from "../io.ts"
 import { forwardWithoutConsent } from "./dishonest.ts"
 import { inspection, type Inspection } from "./inspection.ts"
 import type { Network } from "./network.ts"
@@ -151,7 +153,7 @@ function exportEvidence(network: Network, story: Story, ke: Poc, caseId: string)
   writeFileSync(file, ke.exportEvidence(caseId), { mode: 0o600 })
   const whole = verify(file, network.trustFile)
   if (whole.status !== 0) throw new ValiseError("ERR_EVIDENCE", "the exported evidence does not verify", { hint: whole.err.trim() })
-  story.tell(whole.out.trimEnd().replaceAll(/^/gm, "  | "))
+  story.tell(digest(JSON.parse(whole.out) as EvidenceReport))
   const damaged = join(folder, "one-byte-flipped.valise")
   const bytes = readFileSync(file)
   const at = Math.floor(bytes.length / 2)
@@ -160,6 +162,7 @@ function exportEvidence(network: Network, story: Story, ke: Poc, caseId: string)
   const flipped = verify(damaged, network.trustFile)
   const loose = verify(file)
   if (flipped.status === 0 || loose.status === 0) throw new ValiseError("ERR_EVIDENCE", "damaged or unanchored evidence passed")
+  story.tell(`  the whole report: npx valise verify ${file} --trust ${network.trustFile}`)
   story.tell(`  with one byte flipped (number ${at}): ${lastError(flipped.err)}`)
   story.tell(`  without --trust: ${lastError(loose.err)}`)
   story.happened("evidence.verified", { case: caseId, file, trust: network.trustFile, flippedRefused: true, unanchoredRefused: true }, `evidence: ${file}`)
@@ -168,12 +171,25 @@ function exportEvidence(network: Network, story: Story, ke: Poc, caseId: string)
 
 function verify(file: string, trust?: string): { status: number | null; out: string; err: string } {
   const main = join(dirname(dirname(fileURLToPath(import.meta.url))), "main.ts")
-  const wanted = ["verify", file, ...(trust === undefined ? [] : ["--trust", trust])]
+  const wanted = ["--json", "verify", file, ...(trust === undefined ? [] : ["--trust", trust])]
   const done = spawnSync(process.execPath, [main, ...wanted], { encoding: "utf8" })
   return { status: done.status, out: done.stdout, err: done.stderr }
 }
 
-const lastError = (err: string): string => err.split("\n").find((line) => line.startsWith("valise: error: "))?.slice(15) ?? "refused"
+const lastError = (err: string): string => (JSON.parse(err) as { message: string }).message
+
+/** One finding of each kind: what it proves, what it does not, and to whom. */
+function digest({ caveats, findings, verdict }: EvidenceReport): string {
+  const kinds = ["message sent", "relay receipt", "device receipt", "officer receipt", "message received"]
+  const shown = kinds.flatMap((kind) => findings.find((finding) => finding.kind === kind) ?? [])
+  const lines = shown.flatMap(({ doesNotProve, kind, proves, title }) => [
+    `${kind}: ${title}`,
+    ...proves.map(({ text, to }) => `    proves to ${to}: ${text}`),
+    ...doesNotProve.map((text) => `    does not prove ${text}`),
+  ])
+  const count = `${findings.length} findings, one of each kind here; ${caveats.length} things that no such file can show`
+  return [`verdict: ${verdict}; ${count}`, ...lines].map((line) => `  | ${safe(line)}`).join("\n")
+}
 
 function refusal(attempt: () => unknown): string {
   try {

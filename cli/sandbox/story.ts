@@ -1,6 +1,5 @@
 /** What the sandbox tells: in words for a duty officer, or as JSON Lines for programs. */
-import type { Io } from "../io.ts"
-import { jsonVersion } from "../io.ts"
+import { jsonLine, jsonVersion, type Io } from "../io.ts"
 import type { Clock } from "../../system/machine.ts"
 
 export const storyEvents = [
@@ -49,7 +48,7 @@ export class Story {
   /** Something that happened, with its words. */
   happened(event: StoryEvent, facts: StoryFacts, words?: string): void {
     const at = new Date(this.#clock.now()).toISOString()
-    if (this.#io.json) this.#io.out(`${JSON.stringify({ v: jsonVersion, event, at, ...facts })}\n`)
+    if (this.#io.json) this.#io.out(jsonLine({ v: jsonVersion, event, at, ...facts }))
     else if (words !== undefined) this.#io.out(`  ${words}\n`)
   }
 }

@@ -15,11 +15,12 @@ export function evidenceVerbs(program: Command): void {
   program
     .command("evidence")
     .description("proof of a case, for others")
+    .addHelpText("after", example("valise --as ke/technical evidence export latest"))
     .command("export")
     .description("write the evidence of a case to one file that anybody can check offline")
     .argument("<id>", "the case or one of its messages, by any unique beginning of its id, or `latest`")
     .option("-o, --output <file>", "where to write; by default case-ID.valise here")
-    .addHelpText("after", example("valise --as ke/technical evidence export latest"))
+    .addHelpText("after", example("valise --as ke/technical evidence export latest -o case.valise"))
     .action(
       withPoc(false, (io, poc, options: { output?: string }, id) => {
         const caseId = id === "latest" ? find(poc, id, "any").view.case : id
@@ -36,7 +37,7 @@ export function evidenceVerbs(program: Command): void {
     .description("check an evidence file offline: what it proves, what it does not, and to whom")
     .argument("<file>", "the evidence")
     .option("--trust <file>", "the directory's trust file; without it nothing is anchored, and that is not success")
-    .addHelpText("after", example("valise verify case-1a2b3c4d.valise --trust .valise/trust.txt"))
+    .addHelpText("after", example("valise verify case.valise --trust .valise/trust.txt"))
     .action(
       action<{ trust?: string }>((io, options, file) => {
         const anchor = options.trust === undefined ? undefined : readTrustFile(read(options.trust!).toString("utf8"))

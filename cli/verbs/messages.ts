@@ -43,7 +43,9 @@ export function messageVerbs(program: Command): void {
     .option("--wait <seconds>", "how long to wait for the relay's receipt", seconds, 10)
     .addHelpText(
       "after",
-      example('valise --as ke/technical send --to sg/technical --subject "Beaconing" --text "Three hosts beacon to 192.0.2.7."'),
+      example(
+        'valise --as ke/technical send --to sg/technical --subject "Beaconing" --text "Three hosts beacon." --indicators cli/sandbox/sample.json',
+      ),
     )
     .action(
       withPoc(true, async (io, poc, options: SendOptions) => {
@@ -55,7 +57,7 @@ export function messageVerbs(program: Command): void {
           content: { summary: options.subject, observed: options.text, requestedAction: options.action },
           ...(indicators && { indicators }),
         })
-        const accepted = await settled(poc, message, options.wait)
+        const accepted = await settled(poc, message, options)
         print(io, { message: message.view, accepted }, () => sentWords(message.view, accepted))
       }),
     )
@@ -71,7 +73,10 @@ export function messageVerbs(program: Command): void {
       }),
     )
 
-  const inbox = program.command("inbox").description("what has arrived")
+  const inbox = program
+    .command("inbox")
+    .description("what has arrived")
+    .addHelpText("after", example("valise --as sg/technical inbox"))
   inbox
     .command("list", { isDefault: true })
     .description("the messages, oldest first")
@@ -105,9 +110,9 @@ export function messageVerbs(program: Command): void {
     .option("--count <n>", "stop after so many messages", seconds)
     .addHelpText("after", example("valise --as sg/technical inbox watch --count 1"))
     .action(
-      withPoc(true, async (io, poc, options: { count?: number }) => {
+      withPoc(true, async (io, poc, options: { count?: number; stop: AbortSignal }) => {
         let left = options.count ?? Number.POSITIVE_INFINITY
-        for await (const message of poc.inbox()) {
+        for await (const message of poc.inbox(options.stop)) {
           print(io, { message: message.view }, () => `${messageWords(message.view)}\n`)
           if (--left <= 0) return
         }
@@ -134,10 +139,10 @@ export function messageVerbs(program: Command): void {
     .option("--wait <seconds>", "how long to wait for the relay's receipt", seconds, 10)
     .addHelpText("after", example("valise --as sg/technical acknowledge latest"))
     .action(
-      withPoc(true, async (io, poc, options: { wait: number }, id) => {
+      withPoc(true, async (io, poc, options: Patience, id) => {
         const message = find(poc, id, "received")
         message.acknowledge()
-        await drained(poc, options.wait)
+        await drained(poc, options)
         print(io, { message: message.view }, () => `signed as seen; this does not indicate concurrence`)
       }),
     )
@@ -160,7 +165,7 @@ export function messageVerbs(program: Command): void {
           ...(options.disputes !== undefined && { disputes: options.disputes }),
           ...(options.redirectTo !== undefined && { redirectedTo: options.redirectTo }),
         })
-        const accepted = await settled(poc, response, options.wait)
+        const accepted = await settled(poc, response, options)
         print(io, { message: response.view, accepted }, () => sentWords(response.view, accepted))
       }),
     )
@@ -173,29 +178,27 @@ export function messageVerbs(program: Command): void {
     .option("--wait <seconds>", "how long to wait for the relay's receipt", seconds, 10)
     .addHelpText("after", example('valise --as ke/technical reply latest --text "The first contact was on 3 March."'))
     .action(
-      withPoc(true, async (io, poc, options: { text: string; wait: number }, id) => {
+      withPoc(true, async (io, poc, options: Patience & { text: string }, id) => {
         const reply = find(poc, id, "any").reply({ text: options.text })
-        const accepted = await settled(poc, reply, options.wait)
+        const accepted = await settled(poc, reply, options)
         print(io, { message: reply.view, accepted }, () => sentWords(reply.view, accepted))
       }),
     )
 }
 
-interface SendOptions {
+interface SendOptions extends Patience {
   readonly to: string[]
   readonly subject: string
   readonly text: string
   readonly action: string
   readonly tlp: string
   readonly indicators?: string
-  readonly wait: number
 }
 
-interface RespondOptions {
+interface RespondOptions extends Patience {
   readonly note?: string
   readonly disputes?: string
   readonly redirectTo?: string
-  readonly wait: number
 }
 
 /** `latest` is the newest message; everything else a unique beginning of an id. */
@@ -204,21 +207,28 @@ export function find(poc: Poc, id: string, among: "received" | "any"): Message {
 }
 
 /** Waits for the relay's receipts; `false` if the relay is away or slow: the message is durable here and goes out later. */
-export async function settled(poc: Poc, message: Message, waitSeconds: number): Promise<boolean> {
-  return within(poc, waitSeconds, (signal) => message.accepted(signal))
+export async function settled(poc: Poc, message: Message, patience: Patience): Promise<boolean> {
+  return within(poc, patience, (signal) => message.accepted(signal))
 }
 
-export async function drained(poc: Poc, waitSeconds: number): Promise<boolean> {
-  return within(poc, waitSeconds, (signal) => poc.drain(signal))
+export async function drained(poc: Poc, patience: Patience): Promise<boolean> {
+  return within(poc, patience, (signal) => poc.drain(signal))
 }
 
-async function within(poc: Poc, waitSeconds: number, wait: (signal: AbortSignal) => Promise<unknown>): Promise<boolean> {
+/** How long a verb waits for the relay. */
+export interface Patience {
+  /** Seconds. */
+  readonly wait: number
+  readonly stop: AbortSignal
+}
+
+async function within(poc: Poc, patience: Patience, wait: (signal: AbortSignal) => Promise<unknown>): Promise<boolean> {
   const giveUp = new AbortController()
   const off = poc.on((event) => {
     if (event.kind === "link" && event.status.state === "offline") giveUp.abort()
   })
   try {
-    await wait(AbortSignal.any([giveUp.signal, AbortSignal.timeout(waitSeconds * 1000)]))
+    await wait(AbortSignal.any([giveUp.signal, patience.stop, AbortSignal.timeout(patience.wait * 1000)]))
     return true
   } catch (error) {
     if (error instanceof ValiseError && error.code === "ERR_ABORTED") return false

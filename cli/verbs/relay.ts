@@ -11,6 +11,7 @@ export function relayVerbs(program: Command): void {
   program
     .command("relay")
     .description("the operator's side")
+    .addHelpText("after", example("valise relay inspect"))
     .command("inspect")
     .description("everything that the relay keeps, beside what an operator who watches live could see")
     .option("--store <dir>", "the relay's folder; the sandbox's by default")

@@ -14,12 +14,13 @@ export function sandboxVerbs(program: Command): void {
     .option("--port <n>", "the relay's port on the loopback interface; any free one by default", port)
     .addHelpText("after", example("valise --data .valise sandbox --once"))
     .action(
-      action<{ once?: boolean; input?: string | boolean; port?: number; data: string }>(async (io, options) => {
+      action<{ once?: boolean; input?: string | boolean; port?: number }>(async (io, options) => {
         const indicators = typeof options.input === "string" ? readBundle(options.input) : undefined
         await runSandbox(io, {
           folder: options.data,
           once: options.once ?? false,
           port: options.port ?? 0,
+          stop: options.stop,
           ...(indicators && { indicators }),
         })
       }),

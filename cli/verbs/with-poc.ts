@@ -1,8 +1,10 @@
 /** Every verb the same way: find the home, open the vault, do it, close, and one place for errors. */
 import type { Command } from "commander"
-import type { Poc } from "../../client-sdk/index.ts"
+import { ValiseError, type Poc } from "../../client-sdk/index.ts"
+import { errorTable } from "../../protocol/errors.ts"
 import { openHome, type HomeOptions } from "../homes.ts"
 import { processIo, report, type Io } from "../io.ts"
+import { untilStopped } from "../stop.ts"
 
 export interface VerbOptions extends HomeOptions {
   readonly json?: boolean
@@ -29,16 +31,20 @@ export function action<O extends object>(
   return async (...given: unknown[]): Promise<void> => {
     const command = given.at(-1) as Command
     // A verb's own option wins over a global one of the same name (`--input FILE` over `--no-input`).
-    const options = { ...command.optsWithGlobals(), ...command.opts() } as O & VerbOptions
+    const stop = untilStopped()
+    const options = { ...command.optsWithGlobals(), ...command.opts(), stop: stop.signal } as O & VerbOptions
     const io = processIo(options.json === true)
     // The SDK's timers keep no process alive; a verb that waits does.
     const alive = setInterval(() => {}, 60_000)
     try {
       await verb(io, options, ...command.args)
     } catch (error) {
-      process.exitCode = report(io, error)
+      const isInterrupted = stop.signal.aborted && error instanceof ValiseError && error.code === "ERR_ABORTED"
+      process.exitCode = isInterrupted ? errorTable.ERR_ABORTED.exit : report(io, error)
     } finally {
+      if (stop.signal.aborted) process.exitCode ??= errorTable.ERR_ABORTED.exit
       clearInterval(alive)
+      stop.release()
     }
   }
 }

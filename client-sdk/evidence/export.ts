@@ -69,7 +69,7 @@ export function bundleOf(tx: Reader, home: Home, caseId: string): Uint8Array {
 
 type SealedMessage = MessageRecord & { readonly sealed: SealedRecord }
 
-/** In the order of the file. What has not left yet is no evidence of anything. */
+/** In the order of the file. What has not been sealed yet is no evidence of anything. */
 function messagesOf(tx: Reader, caseId: string): SealedMessage[] {
   const found = [...tx.list("messages")]
     .map(([, row]) => row)
@@ -140,11 +140,12 @@ function withoutWorthless(bundle: Bundle, home: Home): Bundle {
   const relayReceipts = kept("relay-receipt", bundle.relayReceipts, examined.failures).filter(({ message }) =>
     ids.has(hex(message)),
   )
-  const count = (x: Bundle | { messages: unknown[]; receipts: unknown[]; relayReceipts: unknown[] }): number =>
-    x.messages.length + x.receipts.length + x.relayReceipts.length
-  const leftOut = count(bundle) - count({ messages, receipts, relayReceipts })
+  const leftOut = partsOf(bundle) - partsOf({ messages, receipts, relayReceipts })
   return { ...bundle, about: { ...bundle.about, leftOut }, messages, receipts, relayReceipts }
 }
+
+const partsOf = (x: Pick<Bundle, "messages" | "receipts" | "relayReceipts">): number =>
+  x.messages.length + x.receipts.length + x.relayReceipts.length
 
 function kept<T>(kind: SectionKind, sections: readonly T[], failures: readonly EvidenceFailure[]): T[] {
   const failed = new Set(failures.map(({ section }) => section))

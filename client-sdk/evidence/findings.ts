@@ -57,11 +57,11 @@ export function findingsOf(bundle: Bundle, { messages, receipts, relayReceipts }
     ...[...relayReceipts].map(([section, receipt]) => ofRelayReceipt(section, receipt)),
     ...[...receipts].map(([section, receipt]) => ofReceipt(section, receipt)),
   ]
-  const ofKind = (kind: Finding["kind"], id: string): Finding[] =>
-    about.filter((finding) => finding.kind === kind && finding.message === id)
+  const byMessage = Map.groupBy(about, ({ message }) => message)
   return [...messages].flatMap(([section, message]) => {
     const finding = ofMessage(section, message, bundle.about.exporter)
-    return [finding, ...receiptKinds.flatMap((kind) => ofKind(kind, finding.message))]
+    const signed = Map.groupBy(byMessage.get(finding.message) ?? [], ({ kind }) => kind)
+    return [finding, ...receiptKinds.flatMap((kind) => signed.get(kind) ?? [])]
   })
 }
 

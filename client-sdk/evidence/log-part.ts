@@ -165,19 +165,14 @@ export class LogPart {
     this.#relays.set(host, [...(this.#relays.get(host) ?? []), { key, listed: entry.time, notBefore, notAfter }])
   }
 
+  /** The key that this would end. */
   #keyOf({ target }: Revocation): Uint8Array | undefined {
-    switch (target.kind) {
-      case "ca":
-        return undefined
-      case "relay":
-        return this.#replay.relays.get(target.host)?.certificate.publicKey
-      case "certificate":
-        return this.#replay.pocs.get(target.poc)?.certificateWithHash(target.certificate)?.publicKey
-      case "device":
-        return this.#replay.pocs.get(target.poc)?.device(target.device)?.record.key
-      case "officer":
-        return this.#replay.pocs.get(target.poc)?.officer(target.officer)?.record.key
-    }
+    if (target.kind === "ca") return undefined
+    if (target.kind === "relay") return this.#replay.relays.get(target.host)?.certificate.publicKey
+    const poc = this.#replay.pocs.get(target.poc)
+    if (target.kind === "certificate") return poc?.certificateWithHash(target.certificate)?.publicKey
+    const listed = target.kind === "device" ? poc?.device(target.device) : poc?.officer(target.officer)
+    return listed?.record.key
   }
 }
 

@@ -121,7 +121,7 @@ class SqliteVaultStorage implements VaultStorage {
     return this.#alone(() => {
       this.#running = true
       try {
-        this.#guarded(() => this.#db.exec(begin)) // defence: 10 one-transaction
+        this.#guarded(() => this.#db.exec(begin)) // defence: 10 one-transaction => this.#db.exec = () => undefined
         const result = body(this.#rows)
         this.#guarded(() => this.#db.exec("COMMIT"))
         return result

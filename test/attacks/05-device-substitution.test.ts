@@ -80,6 +80,15 @@ describe("5 device substitution by the CA", () => {
     expectKenyaItself()
   })
 
+  test("5 device substitution by the CA: an approval is by whom it says", () => {
+    const { officers } = directory.state.poc(secretariat)!.manifest!
+    for (const change of [{ officer: officers[1]!.officer }, { poc: kenya }, { officer: undefined }]) {
+      const claimed = directory.approve("certificate", certificate, "first", change)
+      expect(directory.log("certificate", certificate, [claimed, "second"])).toMatchObject({ reason: "approval" })
+    }
+    expectKenyaItself()
+  })
+
   test("5 device substitution by the CA: an approval counts once, within its time", () => {
     directory.must(directory.log("role", { v: 1, role: "legal" }, two))
     const approvals = two.map((officer) => directory.approve("default", { v: 1, poc: kenya }, officer))

@@ -93,9 +93,9 @@ describe("15 receipt forgery, with the sender's own key that was revoked as comp
     }))
     return verdictOf(directory, whole)
   }
-  const bySingapore = (time = start + 3690) => (sent: ReturnType<typeof send>, directory: TestDirectory) => [
-    deviceReceipt(directory, sent, { poc: sg }, { time }),
-  ]
+  const bySingapore =
+    (time = start + 3690) =>
+    (sent: ReturnType<typeof send>, directory: TestDirectory) => [deviceReceipt(directory, sent, { poc: sg }, { time })]
 
   test("it holds if another PoC's receipt shows that it was there before, and not without", async () => {
     expect(await verdict(start + 5000, bySingapore())).toBe("verified")
@@ -158,5 +158,10 @@ test("15 receipt forgery: a relay's key that was revoked accepts nothing any mor
   const bytes = exported(await homeOf(directory, ke, [outRecord(sent)], receipts))
   expect(verdictOf(directory, bytes)).toBe("verified")
   expect(decodeBundle(bytes).relayReceipts).toEqual([])
-  expect(verdictOf(directory, rewritten(bytes, () => ({ relayReceipts })))).toBe("relay-receipt-1: relay")
+  expect(
+    verdictOf(
+      directory,
+      rewritten(bytes, () => ({ relayReceipts })),
+    ),
+  ).toBe("relay-receipt-1: relay")
 })

@@ -9,9 +9,23 @@ import { decodeHeader, encodeHeader, type Header } from "../../protocol/header.t
 import { shake256 } from "../../protocol/primitives.ts"
 import { signStatement } from "../../protocol/statement.ts"
 import { encodeEntry } from "../../pki/entries.ts"
-import type { Bundle, MessageSection, RelayReceiptSection } from "../../client-sdk/evidence/bundle.ts"
+import {
+  decodeBundle,
+  type Bundle,
+  type MessageSection,
+  type RelayReceiptSection,
+} from "../../client-sdk/evidence/bundle.ts"
 import { verifyEvidence } from "../../client-sdk/evidence/verify.ts"
-import { deviceEntry, deviceKeyOf, deviceOf, day, officerEntry, officerKeyOf, officerOf, start } from "../support/directory.ts"
+import {
+  deviceEntry,
+  deviceKeyOf,
+  deviceOf,
+  day,
+  officerEntry,
+  officerKeyOf,
+  officerOf,
+  start,
+} from "../support/directory.ts"
 import {
   accept,
   br,
@@ -37,8 +51,7 @@ beforeAll(async () => {
   world = await kenyasCase()
 })
 
-const after = (change: (bundle: Bundle) => object): string =>
-  verdictOf(world.directory, rewritten(world.bytes, change))
+const after = (change: (bundle: Bundle) => object): string => verdictOf(world.directory, rewritten(world.bytes, change))
 const realm = () => world.directory.authorities.realm
 const anything = (length = 32): Uint8Array => shake256(length, utf8("anything else"))
 
@@ -106,13 +119,9 @@ describe("15 receipt forgery, the message in an evidence file", () => {
 
   test("a message of another case, or passed off as the exporter's own", () => {
     expect(after(({ about }) => ({ about: { ...about, case: anything(16) } }))).toContain("message-1: case")
-    const own = ({ entry: _, index: __, path: ___, ...parts }: MessageSection & { direction: "received" }) => ({
-      ...parts,
-      direction: "sent" as const,
-    })
-    const passedOff = after(({ messages: [first, second] }) => ({
-      messages: [first, second?.direction === "received" ? own(second) : second],
-    }))
+    const { header, release, checkpoint, consistency, contentKey, leaves } = decodeBundle(world.bytes).messages[1]!
+    const own = { direction: "sent", header, release, checkpoint, consistency, contentKey, leaves }
+    const passedOff = after(({ messages }) => ({ messages: [messages[0], own] }))
     expect(passedOff).toBe("message-2: sender")
   })
 
@@ -149,7 +158,10 @@ describe("15 receipt forgery, a recipient's receipt in an evidence file", () => 
   })
 
   test("by another PoC's officer, or by one who may not acknowledge", async () => {
-    const { kind, signed } = officerReceipt(world.directory, world.notification, br, { poc: sg, officer: officerOf(sg) })
+    const { kind, signed } = officerReceipt(world.directory, world.notification, br, {
+      poc: sg,
+      officer: officerOf(sg),
+    })
     expect(after(() => ({ receipts: [{ kind, signed }], relayReceipts: [] }))).toBe("receipt-1: signature")
 
     const directory = await network()
@@ -169,7 +181,9 @@ describe("15 receipt forgery, a recipient's receipt in an evidence file", () => 
     directory.time = start + 4 * day
     directory.must(directory.logManifest(sg, { devices: [deviceEntry(realm(), sg, "new")] }))
     const at = start + 5 * day
-    const bytes = exported(await homeOf(directory, ke, [outRecord(sent)], [deviceReceipt(directory, sent, { poc: sg })], at))
+    const bytes = exported(
+      await homeOf(directory, ke, [outRecord(sent)], [deviceReceipt(directory, sent, { poc: sg })], at),
+    )
     const verdicts = [-1, 3, 4.5, 6].map((days) => {
       const { kind, signed } = deviceReceipt(directory, sent, { poc: sg }, { time: start + days * day })
       const file = rewritten(bytes, () => ({ receipts: [{ kind, signed }], relayReceipts: [] }))

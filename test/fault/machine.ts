@@ -15,7 +15,8 @@ export function mountTmpfs(context: TestContext, folder: string, size: string): 
   need(context, "a mounted tmpfs", () =>
     execFileSync("mount", ["-t", "tmpfs", "-o", `size=${size},mode=700`, "tmpfs", folder], { stdio: "pipe" }),
   )
-  return () => execFileSync("umount", [folder], { stdio: "pipe" })
+  // Lazily: a failed test may have left the store open.
+  return () => execFileSync("umount", ["--lazy", folder], { stdio: "pipe" })
 }
 
 /** Runs a script of this folder under strace with these options; what it wrote to its standard output. */

@@ -34,6 +34,32 @@ test.skipIf(!canMount && !inCi)(
   },
 )
 
+test.skipIf(!canMount && !inCi)(
+  "a full disk in the middle of a transaction fails all of it, whatever its body catches",
+  async () => {
+    // prettier-ignore
+    const { path } = smallDisk("700k")
+    const vault = await createVault(openVaultFile(path, "create"))
+    let refusals = 0
+    const stubborn = () =>
+      vault.transaction((tx) => {
+        // More than SQLite's page cache: it must write before the commit, and rolls back by itself when it cannot.
+        for (let n = 0; n < 20; n++)
+          if (
+            codeOf(() => tx.put("archive", `m${n}`, { subject: "x", n, body: new Uint8Array(500_000) })) === "ERR_DISK"
+          )
+            refusals++
+        if (codeOf(() => tx.put("contacts", "small", { name: "x" })) === "ERR_DISK") refusals++
+      })
+    expect(codeOf(stubborn)).toBe("ERR_DISK")
+    expect(refusals).toBeGreaterThan(1)
+    expect(vault.read((tx) => [tx.count("archive"), tx.count("contacts")])).toEqual([0, 0])
+    vault.transaction((tx) => tx.put("contacts", "small", { name: "x" }))
+    vault.verify()
+    await vault.close()
+  },
+)
+
 test.skipIf(!canMount && !inCi)("a disk that fills up while a vault is made: ERR_DISK, and no vault", async () => {
   for (const size of ["8k", "16k", "32k", "40k"]) {
     const { path } = smallDisk(size)

@@ -203,6 +203,20 @@ describe("delivering", () => {
     expect((await store.inspect()).envelopes).toEqual([])
   })
 
+  test("what was not delivered on this connection cannot be collected unseen", async () => {
+    const { dial } = await startRelay({ ...all, limits: { deliveriesInFlightMax: 1 } })
+    const [from, to] = [await dial(kenya), await dial(singapore)]
+    for (let i = 0; i < 2; i++) {
+      from.submit(singapore)
+      await from.next("accepted")
+    }
+    to.send({ type: "collected", sequences: [2] })
+    await to.settled()
+    to.send({ type: "collected", sequences: [1] })
+    await to.next("envelope")
+    expect(await to.next("envelope")).toMatchObject({ sequence: 2 })
+  })
+
   test("one connection per device: the second replaces the first, which is told", async () => {
     const { dial } = await startRelay(all)
     const first = await dial(singapore)

@@ -1,6 +1,6 @@
 /** The life of a message between PoCs, over a real relay. */
 import { afterEach, describe, expect, test } from "vitest"
-import { arrived, indicators, noticed, notification, settled, soon, TestNetwork } from "../support/network.ts"
+import { arrived, indicators, notification, soon, TestNetwork } from "../support/network.ts"
 
 let network: TestNetwork
 afterEach(() => network.close())
@@ -8,10 +8,15 @@ afterEach(() => network.close())
 describe("a message", () => {
   test("is accepted, delivered, acknowledged and answered", async () => {
     network = await TestNetwork.open()
-    const [kenya, singapore] = (await network.all()) as [Awaited<ReturnType<TestNetwork["poc"]>>, Awaited<ReturnType<TestNetwork["poc"]>>]
+    const [kenya, singapore] = (await network.all()) as [
+      Awaited<ReturnType<TestNetwork["poc"]>>,
+      Awaited<ReturnType<TestNetwork["poc"]>>,
+    ]
     const sent = kenya.send({ ...notification, to: ["sg/technical", "br/technical"], indicators })
     const accepted = await sent.accepted(soon())
-    expect(accepted.every((row) => row.devices.every((device) => device.accepted?.relay === "relay.example"))).toBe(true)
+    expect(accepted.every((row) => row.devices.every((device) => device.accepted?.relay === "relay.example"))).toBe(
+      true,
+    )
     await sent.delivered("br/technical", soon())
     const here = await arrived(singapore, sent.id)
     here.acknowledge()

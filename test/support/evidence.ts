@@ -3,9 +3,9 @@ import {
   mailboxOf,
   prekeyIdOf,
   type Incarnation,
-  type MailboxId,
   type MessageId,
   type PocAddress,
+  type Realm,
 } from "../../protocol/address.ts"
 import { hex, utf8 } from "../../protocol/bytes.ts"
 import { encodeInvolved } from "../../protocol/consent.ts"
@@ -38,6 +38,7 @@ import {
   officerOf,
   start,
   TestDirectory,
+  type Authorities,
 } from "./directory.ts"
 import { signingKeyOf } from "./papers.ts"
 import { openerOf, opened, randomOf } from "./sealing.ts"
@@ -55,12 +56,15 @@ export const now = start + 7200
 
 const authorities = makeAuthorities()
 
-/** Who talks: KE, SG, BR (with a second device that is switched off) and FR, and SG's second PoC. */
-export async function network(): Promise<TestDirectory> {
-  const directory = await TestDirectory.create(await authorities)
-  for (const poc of [ke, sg, br, fr]) await directory.enrol(poc)
-  await directory.enrol(sg2, false)
-  const [first, second] = ["first", "second"].map((name) => deviceEntry(directory.authorities.realm, br, name))
+/** KE, SG and BR (with a second device that is switched off), the relay, and whoever else is wanted. */
+export async function network(...others: readonly PocAddress[]): Promise<TestDirectory> {
+  return await networkUnder(await authorities, ...others)
+}
+
+export async function networkUnder(under: Authorities, ...others: readonly PocAddress[]): Promise<TestDirectory> {
+  const directory = await TestDirectory.create(under)
+  for (const poc of [ke, sg, br, ...others]) await directory.enrol(poc, poc !== sg2)
+  const [first, second] = ["first", "second"].map((name) => deviceEntry(under.realm, br, name))
   directory.must(directory.logManifest(br, { devices: [first!, second!] }, { coSigner: "first" }))
   directory.must(directory.log("relay", await directory.relayBody(relayHost), ["first", "second"]))
   return directory
@@ -77,6 +81,7 @@ export interface Target {
 }
 
 export interface SentMessage {
+  readonly realm: Realm
   readonly from: PocAddress
   /** Name of the sending device. */
   readonly by: string
@@ -97,20 +102,32 @@ export interface SentMessage {
 
 let messages = 0
 
+export interface SendOptions {
+  readonly type?: MessageType
+  readonly created?: number
+  readonly body?: string
+  /** Leaves beside those that every message has. */
+  readonly more?: readonly Leaf[]
+  readonly note?: Uint8Array
+  /** Name of the sending device. */
+  readonly by?: string
+}
+
 /** Sealed for real, and accepted by the relay half a minute later. */
 export function send(
   directory: TestDirectory,
   from: PocAddress,
   targets: readonly Target[],
-  {
-    type = "notification" as MessageType,
+  options: SendOptions = {},
+): SentMessage {
+  const {
+    type = "notification",
     created = start + 3600,
     body = "Beacons from your network.",
-    more = [] as Leaf[],
-    note = noteOf(directory, created - 60),
+    more = [],
     by = "first",
-  } = {},
-): SentMessage {
+  } = options
+  const { note = noteOf(directory, created - 60) } = options
   const random = randomOf(`message ${messages++}`)
   const to = [...new Set(targets.map(({ poc }) => poc))].filter((poc) => poc !== from)
   const contentKey = random(32)
@@ -158,7 +175,19 @@ export function send(
     ...device,
     accepted: accept(directory, sealed.envelopes[i]!, random(32), created + 30),
   }))
-  return { from, by, to, type, leaves, contentKey, created, note, sealed, devices: withReceipts }
+  return {
+    realm: directory.authorities.realm,
+    from,
+    by,
+    to,
+    type,
+    leaves,
+    contentKey,
+    created,
+    note,
+    sealed,
+    devices: withReceipts,
+  }
 }
 
 /** In a batch with somebody else's. */
@@ -243,7 +272,7 @@ export function inRecord(sent: SentMessage, { poc, name = "first" }: Target): Me
   const message = opened(
     open({
       ...openerOf(device, sent.sealed.envelopes[place]!.bytes),
-      me: { poc, device: device.id },
+      realm: sent.realm,
       prekey,
       judgeSender: () => ({ ok: true, ...keys, banners: [] }),
       nowSeconds: sent.created + 60,
@@ -302,7 +331,7 @@ export async function homeOf(
       device,
       deviceSeed: shake256(32, utf8(`signing key: first device of ${poc}`)),
       relay: relayHost,
-      mailbox: mailboxOf(device, relayHost) as MailboxId,
+      mailbox: mailboxOf(device, relayHost),
       trust: writeTrustFile(directory.anchor),
     })
     for (const [i, bytes] of directory.leaves.entries()) tx.put("log", String(i).padStart(10, "0"), { bytes })
@@ -317,13 +346,15 @@ export async function homeOf(
 export const exported = (home: Home): Uint8Array => home.vault.read((tx) => bundleOf(tx, home, hex(caseId)))
 
 /** What KE can show: its notification to SG and BR with every receipt but BR's second device's, and SG's answer. */
-export async function kenyasCase() {
-  const directory = await network()
+export async function kenyasCase(directory?: TestDirectory) {
+  directory ??= await network()
   const notification = send(directory, ke, [{ poc: sg }, { poc: br }, { poc: br, name: "second" }])
+  const answered = { message: hex(idsOf(notification.sealed).id), content: hex(notification.sealed.contentHash) }
   const response = send(directory, sg, [{ poc: ke }, { poc: br }], {
     type: "response",
     created: start + 4000,
     body: "Acting.",
+    more: [textLeaf("inReplyTo", JSON.stringify(answered))],
   })
   const receipts = [
     deviceReceipt(directory, notification, { poc: sg }),
@@ -340,7 +371,7 @@ export const rewritten = (bytes: Uint8Array, change: (bundle: Bundle) => object)
   encodeBundle({ ...decodeBundle(bytes), ...change(decodeBundle(bytes)) })
 
 export const replaced = <T>(all: readonly T[], index: number, change: (item: T) => object): T[] =>
-  all.map((item, i) => (i === index ? ({ ...item, ...change(item) } as T) : item))
+  all.map((item, i) => (i === index ? { ...item, ...change(item) } : item))
 
 export const verified = (directory: TestDirectory, bytes: Uint8Array, at = now) =>
   verifyEvidence(bytes, directory.anchor, { nowSeconds: at })

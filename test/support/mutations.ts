@@ -93,6 +93,35 @@ export const leafMutations: readonly Mutation[] = [
     () => ({ subject: nameOf([C, printable, "KE"], [O, 0x16, "A"], [CN, utf8, "baobab"]) }),
   ],
   [
+    "a part of the name that is no set",
+    "der",
+    () => ({ subject: der(tag.sequence, der(tag.sequence, derOid(O), derText(utf8, "Agency of Tests"))) }),
+  ],
+  [
+    "a part of the name with something after it",
+    "der",
+    () => ({
+      subject: der(tag.sequence, der(tag.set, der(tag.sequence, derOid(O), derText(utf8, "A"), derText(utf8, "B")))),
+    }),
+  ],
+  [
+    "an extension with something after it",
+    "der",
+    ({ extensions }) => ({
+      extensions: [
+        ...extensions.slice(1),
+        der(tag.sequence, derOid("2.5.29.19"), der(tag.octetString, der(tag.sequence)), der(tag.octetString)),
+      ],
+    }),
+  ],
+  [
+    "an extension whose value is no octet string",
+    "der",
+    ({ extensions }) => ({
+      extensions: [...extensions.slice(1), der(tag.sequence, derOid("2.5.29.19"), der(tag.sequence))],
+    }),
+  ],
+  [
     "a malformed organisation",
     "der",
     () => ({ subject: der(tag.sequence, der(tag.set, der(tag.sequence, derOid(O), der(utf8, Uint8Array.of(0xff))))) }),
@@ -379,6 +408,16 @@ export const rootMutations: readonly Mutation[] = [
   ["another directory's name", "issuer", () => both(issuerName("root", { origin: "elsewhere.example", mode: "live" }))],
   ["the exercise's name", "issuer", () => both(issuerName("root", exercise))],
   ["a subject that is not its issuer", "subject", () => ({ subject: encodeName(issuerName("issuing CA", live)) })],
+  [
+    "a point off the curve",
+    "public-key",
+    (parts) => ({
+      keyInfo: keyInfo(
+        p384Algorithm,
+        keyOf(parts).map((x, at) => (at === 96 ? x ^ 1 : x)),
+      ),
+    }),
+  ],
   ["twenty-one years", "lifetime", () => ({ validity: validityOf("270115000000Z", "480315000000Z") })],
   [
     "no path length",

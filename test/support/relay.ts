@@ -145,7 +145,7 @@ export class TestClient {
 
   constructor(url: string, device: TestDevice) {
     this.device = device
-    this.socket = new WebSocket(url, subprotocol, { perMessageDeflate: false })
+    this.socket = new WebSocket(url, subprotocol, { perMessageDeflate: false, maxPayload: chosen.frameBytesMax })
     this.connection = new ClientConnection({
       realm,
       device: device.id,

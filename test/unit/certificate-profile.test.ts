@@ -2,7 +2,7 @@
 import { beforeAll, describe, expect, test } from "vitest"
 import { concat } from "../../protocol/bytes.ts"
 import { makeIssuerKey, type IssuerKey } from "../../pki/certificate.ts"
-import { der, tag } from "../../pki/der.ts"
+import { contentOf, der, readElements, tag } from "../../pki/der.ts"
 import { lifetimeSecondsMax, type LeafSubject } from "../../pki/profile.ts"
 import {
   certificateReasons,
@@ -92,9 +92,22 @@ describe("the profile with one thing changed is refused", () => {
       ),
     ).toBe("der")
     const one = der(tag.integer, Uint8Array.of(1))
+    expect(reasonOf(judgeLeaf(whole(der(tag.sequence, contentOf(tag.sequence, signature), one))))).toBe("der")
     expect(reasonOf(judgeLeaf(whole(der(tag.sequence, one, one))))).toBe("signature")
     const long = der(tag.integer, new Uint8Array(49).fill(1))
     expect(reasonOf(judgeLeaf(whole(der(tag.sequence, long, one))))).toBe("der")
+  })
+
+  test("nothing beside the three parts, and the extensions in their place", () => {
+    const [signed, algorithm, bits] = readElements(contentOf(tag.sequence, leaf)).map(({ bytes }) => bytes)
+    expect(reasonOf(judgeLeaf(der(tag.sequence, signed!, algorithm!, bits!, der(0x05))))).toBe("der")
+    expect(
+      reasonOf(judgeLeaf(der(tag.sequence, der(tag.set, contentOf(tag.sequence, signed!)), algorithm!, bits!))),
+    ).toBe("der")
+    const fields = readElements(contentOf(tag.sequence, signed!))
+    const elsewhere = der(tag.explicit(2), fields.at(-1)!.content)
+    const moved = der(tag.sequence, ...fields.slice(0, -1).map(({ bytes }) => bytes), elsewhere)
+    expect(reasonOf(judgeLeaf(der(tag.sequence, moved, algorithm!, bits!)))).toBe("der")
   })
 
   test("every byte of the leaf counts, and every byte after it", () => {

@@ -21,7 +21,7 @@ import {
   type LoginFrame,
   type RelayFrame,
 } from "../../protocol/frames.ts"
-import { mac } from "../../protocol/primitives.ts"
+import { mac, sha3 } from "../../protocol/primitives.ts"
 import { codeOf } from "../support/errors.ts"
 import { ends, keyOf, keysOf, logIn, relayHost, testDevice, welcome, type Ends } from "../support/login.ts"
 
@@ -194,6 +194,49 @@ describe("the ends", () => {
           expect(end[role].state, where).toBe(outcome === "none" ? next : "closed")
         }
     })
+
+  test("whatever bytes come, in whatever state, the outcome is one of the few that end a connection with a code", () => {
+    const typed = fc
+      .tuple(fc.constantFrom(...Object.values(frameTypes)), fc.uint8Array({ maxLength: 300 }))
+      .map(([type, rest]) => concat(Uint8Array.of(type), rest))
+    const anything = fc.oneof(fc.uint8Array({ maxLength: 300 }), typed)
+    const cases = fc.tuple(fc.constantFrom(...roles), fc.constantFrom(...connectionStates), anything)
+    fc.assert(
+      fc.property(cases, ([role, state, bytes]) => {
+        const end = reach(role, role === "client" && state === "challenged" ? "greeted" : state)
+        const outcome = codeOf(() => end[role].receive(bytes))
+        expect([
+          "none",
+          "ERR_PROTOCOL",
+          "ERR_VERSION",
+          "ERR_LOGIN",
+          "ERR_UNTRUSTED",
+          "ERR_FRAME_AUTHENTICATION",
+        ]).toContain(outcome)
+      }),
+      { numRuns: 300 },
+    )
+  })
+
+  test("an authentic frame with any fields at all is read or is a protocol error", () => {
+    const cases = fc.tuple(
+      fc.constantFrom(...roles),
+      fc.integer({ min: 0, max: 255 }),
+      fc.uint8Array({ maxLength: 300 }),
+    )
+    fc.assert(
+      fc.property(cases, ([role, type, fields]) => {
+        const both = ends(device)
+        const keys = logIn(both)
+        const head = concat(Uint8Array.of(type), u64be(role === "client" ? 2 : 1))
+        const at = type === frameTypes.submit ? 48 : type === frameTypes.envelope ? 16 : undefined
+        const covered = at === undefined ? fields : concat(fields.subarray(0, at), sha3(fields.subarray(at)))
+        const bytes = concat(head, mac(role === "client" ? keys.down : keys.up, head, covered), fields)
+        expect(codeOf(() => both[role].receive(bytes))).toMatch(/^(none|ERR_PROTOCOL|ERR_VERSION)$/)
+      }),
+      { numRuns: 300 },
+    )
+  })
 
   test("a login gives both ends the same keys, and each frame the next counter", () => {
     const { client, relay } = ends(device)

@@ -31,7 +31,7 @@ describe("reading DER", () => {
     ["a length that is cut off", "0482"],
     ["no length", "04"],
     ["content that is cut off", "040200"],
-    ["a tag of several bytes", "1f8101"],
+    ["a tag of several bytes", "1f0100"],
   ])("refuses %s", (_, text) => {
     expect(codeOf(() => readElements(fromHex(text)))).toBe("ERR_MALFORMED")
   })
@@ -56,7 +56,7 @@ describe("reading DER", () => {
 
   test("bit strings of whole bytes, and text in UTF-8", () => {
     expect(hex(bitsOf(only("030200ff")))).toBe("ff")
-    for (const text of ["0300", "030201fe", "0402 00ff".replace(" ", "")])
+    for (const text of ["0300", "030201fe", "040200ff"])
       expect(
         codeOf(() => bitsOf(only(text))),
         text,

@@ -4,7 +4,8 @@ import { beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { mailboxOf, type PocAddress, type PocName } from "../../protocol/address.ts"
 import { encodeCbor } from "../../protocol/cbor.ts"
 import { fixed } from "../../protocol/limits.ts"
-import { certificateHash, encodeEntry, type BodyOf } from "../../pki/entries.ts"
+import { signManifest } from "../../protocol/manifest.ts"
+import { certificateHash, encodeEntry, signRevocation, type BodyOf } from "../../pki/entries.ts"
 import { Replay } from "../../pki/replay.ts"
 import { DirectoryState } from "../../pki/state.ts"
 import { readCertificate } from "../../pki/x509.ts"
@@ -364,8 +365,18 @@ describe("entries that do not count", () => {
     const critical = { ...entry, body: encodeCbor({ v: 1, role: "legal", crit: ["x"], x: 1 }) }
     expect(directory.append(encodeCbor(critical))).toMatchObject({ reason: "version" })
     expect(directory.append(encodeCbor({ ...entry, unknown: 1 }))).toMatchObject({ reason: "not-approved" })
-    const big = { ...entry, body: new Uint8Array(fixed.logEntryBytesMax) }
+    const big = { ...entry, unknown: new Uint8Array(fixed.logEntryBytesMax) }
     expect(directory.append(encodeCbor(big))).toMatchObject({ reason: "malformed" })
+  })
+
+  test("an approval that is false spoils what needs none", async () => {
+    await directory.enrol(kenya)
+    const stranger = directory.approveAs(singapore, "role", { v: 1, role: "legal" })
+    const target = { kind: "device", poc: kenya, device: deviceOf(kenya) } as const
+    const statement = signRevocation(pocKeyOf(kenya), live, directory.revocationOf(target, pocKeyOf(kenya)))
+    const manifest = signManifest(pocKeyOf(kenya), live, directory.manifestOf(kenya))
+    expect(directory.log("revocation", { v: 1, statement }, [stranger])).toMatchObject({ reason: "approval" })
+    expect(directory.log("manifest", { v: 1, poc: kenya, manifest }, [stranger])).toMatchObject({ reason: "approval" })
   })
 
   test("leave no trace but their leaf", async () => {
@@ -490,6 +501,21 @@ test("an entry's writer refuses what no reader would take", () => {
     expect(write({ ...good, host }), host).toBe("ERR_MALFORMED")
   for (const url of ["http://relay.example/", "wss://relay.example", "wss://user@relay.example/"])
     expect(write({ ...good, urls: [url] }), url).toBe("ERR_MALFORMED")
+})
+
+test("an approval lives for thirty days at most, and a revocation's text is one visible line", () => {
+  const body = { v: 1, role: "legal" } as const
+  const approve = (expires: number) => codeOf(() => directory.approve("role", body, "first", { expires }))
+  expect([start, start + 30 * day, start + 30 * day + 1].map(approve)).toEqual([
+    "ERR_MALFORMED",
+    "none",
+    "ERR_MALFORMED",
+  ])
+  const target = { kind: "device", poc: kenya, device: deviceOf(kenya) } as const
+  const say = (text: string) =>
+    codeOf(() => signRevocation(pocKeyOf(kenya), live, directory.revocationOf(target, pocKeyOf(kenya), { text })))
+  expect(["", "two\nlines", "x".repeat(501), "turned \u202e round"].map(say)).toEqual(Array(4).fill("ERR_MALFORMED"))
+  expect(["x".repeat(500), "Потеряно в дороге"].map(say)).toEqual(["none", "none"])
 })
 
 const nameOf = (poc: PocAddress): PocName => {

@@ -89,11 +89,19 @@ test("cut anywhere: found, and the part in which the file ends is named", () => 
 describe("whatever else somebody could hand over", () => {
   test.each([
     ["nothing", () => new Uint8Array(0), "contents: not-evidence"],
-    ["something else", () => utf8("%PDF-1.7 and so on, for some length that is enough for a header"), "contents: not-evidence"],
+    [
+      "something else",
+      () => utf8("%PDF-1.7 and so on, for some length that is enough for a header"),
+      "contents: not-evidence",
+    ],
     ["bytes behind the end", () => concat(bytes, Uint8Array.of(0)), "end: trailing"],
     ["the file twice", () => concat(bytes, bytes), "end: trailing"],
     ["a later version", () => Uint8Array.from(bytes, (byte, i) => (i === 16 ? 2 : byte)), "contents: version"],
-    ["a table of 4 GB", () => Uint8Array.from(bytes, (byte, i) => (i >= 17 && i < 21 ? 255 : byte)), "contents: truncated"],
+    [
+      "a table of 4 GB",
+      () => Uint8Array.from(bytes, (byte, i) => (i >= 17 && i < 21 ? 255 : byte)),
+      "contents: truncated",
+    ],
     ["no messages", () => encodeBundle({ ...decodeBundle(bytes), messages: [] }), "contents: malformed"],
     ["no directory", () => fileOf(parts().filter(({ name }) => name !== "directory")), "contents: order"],
     ["sections swapped", () => fileOf([...parts().slice(2), ...parts().slice(0, 2)]), "contents: order"],
@@ -101,7 +109,11 @@ describe("whatever else somebody could hand over", () => {
     ["a number left out", () => fileOf(parts().filter(({ name }) => name !== "receipt-1")), "contents: order"],
     ["an unknown section", () => fileOf([...parts(), { name: "verdict", bytes: utf8("x") }]), "contents: malformed"],
     ["a receipt in a message's place", () => fileOf(withBytes("message-1", "receipt-1")), "message-1: malformed"],
-    ["trailing bytes in a section", () => fileOf(parts().map((x) => (x.name === "about" ? longer(x) : x))), "about: malformed"],
+    [
+      "trailing bytes in a section",
+      () => fileOf(parts().map((x) => (x.name === "about" ? longer(x) : x))),
+      "about: malformed",
+    ],
     ["entries out of order", () => fileOf(withDirectory((entries) => entries.toReversed())), "directory: malformed"],
     ["an entry twice", () => fileOf(withDirectory((entries) => [entries[0], ...entries])), "directory: malformed"],
   ])("%s", (_, file, expected) => {

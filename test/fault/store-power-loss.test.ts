@@ -1,0 +1,92 @@
+/** P1: an acceptance survives power loss, whatever the disk made of the writes that were not synced. */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterEach, beforeEach, expect, test } from "vitest"
+import { chosen } from "../../protocol/limits.ts"
+import { openForReading } from "../../relay/store-sqlite-file.ts"
+import type { Write } from "../../relay/store-sqlite-messages.ts"
+import { StoreReader } from "../../relay/store-sqlite-reader.ts"
+import { StoreWriter } from "../../relay/store-sqlite-writer.ts"
+import { needStrace, straced } from "./machine.ts"
+import { filesAfterPowerLoss, parseTrace, traceOptions } from "./power-loss.ts"
+import type { Fate } from "./power-loss.ts"
+import { contentOf, deviceOf, mailboxOf, nameOf, seededRandom } from "./store-load.ts"
+
+let folder: string
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "valise-power-"))
+})
+afterEach(() => rmSync(folder, { recursive: true, force: true }))
+
+const random = seededRandom(1)
+const fates: Record<string, () => Fate> = {
+  "all of the rest is lost": () => "lost",
+  "all of the rest is kept": () => "kept",
+  "some of the rest is kept, some torn": () => (["lost", "kept", "torn"] as const)[Math.floor(random() * 3)]!,
+}
+
+test("power loss after any event of the store's life: what was accepted is there, what was taken is gone", async (context) => {
+  needStrace(context)
+  const child = join(import.meta.dirname, "store-fault-child.ts")
+  const log = join(folder, "trace")
+  await straced(["-o", log, ...traceOptions], child, [join(folder, "store"), "run"])
+  const events = parseTrace(readFileSync(log, "utf8")).filter(
+    (event) => event.kind === "said" || event.file.startsWith("mailboxes.sqlite"),
+  )
+  expect(events.filter(({ kind }) => kind === "sync").length).toBeGreaterThan(30)
+
+  const ready = events.findIndex((event) => event.kind === "said" && event.line === "ready")
+  let checked = 0
+  for (let until = ready + 1; until <= events.length; until++) {
+    const last = events[until - 1]!
+    // After everything that was said or synced, and after every seventh of the other events.
+    if (last.kind !== "said" && last.kind !== "sync" && until % 7 !== 0) continue
+    const said = events.slice(0, until).flatMap((event) => (event.kind === "said" ? [event.line.split(" ")] : []))
+    for (const [fate, fateOf] of Object.entries(fates)) {
+      const place = join(folder, `${until}`)
+      mkdirSync(place)
+      for (const [name, bytes] of filesAfterPowerLoss(events, until, fateOf))
+        if (!name.endsWith("-shm")) writeFileSync(join(place, name), bytes)
+      checkStore(place, said, `${fate} after event ${until}`)
+      rmSync(place, { recursive: true })
+      checked += 1
+    }
+  }
+  expect(checked).toBeGreaterThan(250)
+}, 120_000)
+
+/** In this thread and without the others, for the sake of speed. */
+function checkStore(place: string, said: readonly (readonly string[])[], when: string): void {
+  const quota = { envelopesMax: chosen.mailboxEnvelopesMax, bytesMax: chosen.mailboxBytesMax }
+  const writer = StoreWriter.open(place, { quota, headroomBytes: 0 })
+  const db = openForReading(place)
+  const reader = new StoreReader(db)
+  const wordsOf = (what: string) => said.filter(([first]) => first === what).map(([, word]) => word!)
+
+  const held = reader.read(mailboxOf(0), 0, 1000)
+  for (const { bytes } of held) expect(Buffer.from(contentOf(nameOf(bytes))).equals(bytes), when).toBe(true)
+  const names = held.map(({ bytes }) => nameOf(bytes))
+  expect(new Set(names).size, when).toBe(names.length)
+  // One more may be there: stored, and not yet said.
+  expect(names.slice(0, wordsOf("accepted").length), when).toEqual(wordsOf("accepted"))
+  expect(names.length - wordsOf("accepted").length, when).toBeLessThan(2)
+
+  const taken = wordsOf("taken").filter((word) => word !== "none")
+  const left: string[] = []
+  for (let prekey = take(); prekey; prekey = take()) left.push(prekey)
+  for (const prekey of left) expect(taken, when).not.toContain(prekey)
+  const lost = wordsOf("published").filter((prekey) => !taken.includes(prekey) && !left.includes(prekey))
+  expect(lost.length, when).toBeLessThan(2)
+  expect(reader.contents(), when).toMatchObject({ intact: true, quarantined: { envelopes: [], prekeys: 0 } })
+  db.close()
+  writer.close()
+
+  function take(): string | undefined {
+    const write: Write = { kind: "takePrekey", device: deviceOf(0) }
+    const reply = writer.apply([write])
+    if ("failed" in reply) throw new Error(reply.failed.message)
+    const [prekey] = reply.results
+    return prekey instanceof Uint8Array ? Buffer.from(prekey).toString() : undefined
+  }
+}
