@@ -1,5 +1,5 @@
 /** The messages of an evidence file: what each says by itself, and whether its sender signed it (SPEC, "Evidence files"). */
-import type { Hash, OfficerId } from "../../protocol/address.ts"
+import type { DeviceId, Hash, OfficerId } from "../../protocol/address.ts"
 import { equal } from "../../protocol/bytes.ts"
 import { ValiseError } from "../../protocol/errors.ts"
 import {
@@ -40,6 +40,8 @@ export interface ReadMessage {
   readonly frame: Frame
   /** The checkpoint that the header names: written after that one was dated. */
   readonly cited: OpenedCheckpoint
+  /** The exporter's device that the header names as a recipient, if the message was received. */
+  readonly recipient: DeviceId | undefined
 }
 
 export function readMessage(part: MessageSection, context: Context): ReadMessage | EvidenceReason {
@@ -63,10 +65,14 @@ export function readMessage(part: MessageSection, context: Context): ReadMessage
   if (isFuture(created, context)) return "future"
 
   if (part.direction === "sent" && header.sender.poc !== about.exporter) return "sender"
-  if (part.direction === "received" && !namesExporter(part, header, about)) return "own-entry" // defence: 15 evidence-own-entry
+  const recipient = part.direction === "received" ? recipientIn(part, about) : undefined
+  if (part.direction === "received") {
+    if (!recipient) return "own-entry"
+    if (!headerNames(header, part.entry, part.index, part.path)) return "own-entry" // defence: 15 evidence-own-entry
+  }
   const headerHash = headerHashOf(part.header.bytes)
   const content = contentHash(headerHash, leafHashesOf(part.contentKey, leaves))
-  return { part, header, headerHash, contentHash: content, frame, cited }
+  return { part, header, headerHash, contentHash: content, frame, cited, recipient }
 }
 
 /** The sender as the log lists it when the message was made. */
@@ -95,15 +101,16 @@ export function judgeMessage(
   message: ReadMessage,
   { judgement, pocKey, officerTitle }: SenderQuestion["answer"],
   log: LogPart,
-  { anchor: { realm } }: Context,
+  { about, anchor: { realm } }: Context,
   seenSeconds: number | undefined,
 ): JudgedMessage | EvidenceReason {
-  const { header, part } = message
+  const { header, part, recipient } = message
   const { sender, created } = header
   if (!judgement.ok) return senderReason(judgement.reason)
   const { deviceKey, officerKey, banners } = judgement
   if (!verifyStatement(deviceKey, realm, "header", part.header)) return "signature" // defence: 15 evidence-header-signature
   if (!isReleased(sender.officer, officerKey, message, realm)) return "release" // defence: 15 evidence-release
+  if (recipient && !log.poc(about.exporter)?.device(recipient)) return "own-entry" // defence: 15 evidence-own-device
   const history = log.poc(sender.poc)
   // A compromised PoC key takes back what it listed since; a device whose listing is gone has signed nothing that counts.
   if (!history?.device(sender.device) || !history.officer(sender.officer!)) return "revoked"
@@ -123,9 +130,9 @@ function isReleased(
   return verifyStatement(officerKey, realm, "release", { bytes: part.header.bytes, signature: part.release })
 }
 
-function namesExporter({ entry, index, path }: ReceivedSection, header: Header, about: About): boolean {
+function recipientIn({ entry }: ReceivedSection, about: About): DeviceId | undefined {
   const own = attempt(() => decodeEntry(entry))
-  return typeof own !== "string" && own.poc === about.exporter && headerNames(header, entry, index, path)
+  return typeof own !== "string" && own.poc === about.exporter ? own.device : undefined
 }
 
 const senderReason = (reason: string): EvidenceReason =>

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest"
 import { compare } from "../../protocol/bytes.ts"
 import { decodeBundle, type Bundle } from "../../client-sdk/evidence/bundle.ts"
 import type { ReceiptRecord } from "../../client-sdk/collections.ts"
-import type { RevocationReason } from "../../pki/entries.ts"
+import { certificateHash, type RevocationReason } from "../../pki/entries.ts"
 import { readCheckpoint } from "../../pki/checkpoint.ts"
 import { deviceEntry, deviceKeyOf, deviceOf, pocKeyOf, start, type TestDirectory } from "../support/directory.ts"
 import {
@@ -152,7 +152,6 @@ test("15 receipt forgery: a relay's key that was revoked accepts nothing any mor
   const { relayReceipts } = decodeBundle(exported(home))
   directory.time = logged
   const { certificate } = directory.state.relay(relayHost)!
-  const { certificateHash } = await import("../../pki/entries.ts")
   const target = { kind: "relay", host: relayHost, certificate: certificateHash(certificate) } as const
   directory.must(directory.revoke(target, relayKey, { reason: "compromise" }))
   const bytes = exported(await homeOf(directory, ke, [outRecord(sent)], receipts))

@@ -117,6 +117,30 @@ describe("15 receipt forgery, the message in an evidence file", () => {
     expect(received(() => ({ entry, index, path }))).toBe("message-2: own-entry")
   })
 
+  test("an entry for a device that the exporter's PoC has never listed", async () => {
+    const { directory } = world
+    const listed = inRecord(send(directory, ke, [{ poc: sg }], { created: start + 60 }), { poc: sg })
+    const unlisted = inRecord(send(directory, ke, [{ poc: sg, name: "unlisted" }]), { poc: sg, name: "unlisted" })
+    const bytes = exported(await homeOf(directory, sg, [listed, unlisted]))
+    expect(decodeBundle(bytes).about.leftOut).toBe(1)
+    const { header, release, checkpoint, entry, index, path } = unlisted.sealed!
+    const { contentKey, leaves } = unlisted
+    const put = {
+      direction: "received",
+      header,
+      release,
+      checkpoint,
+      consistency: [],
+      contentKey,
+      leaves,
+      entry,
+      index,
+      path,
+    }
+    const file = rewritten(bytes, ({ messages }) => ({ messages: [...messages, put] }))
+    expect(verdictOf(directory, file)).toBe("message-2: own-entry")
+  })
+
   test("a message of another case, or passed off as the exporter's own", () => {
     expect(after(({ about }) => ({ about: { ...about, case: anything(16) } }))).toContain("message-1: case")
     const { header, release, checkpoint, consistency, contentKey, leaves } = decodeBundle(world.bytes).messages[1]!

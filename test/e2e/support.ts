@@ -23,6 +23,8 @@ export interface RunOptions {
   readonly cwd?: string
   readonly env?: Record<string, string>
   readonly maxMs?: number
+  /** What stdin holds; it is closed otherwise. */
+  readonly input?: string
 }
 
 /** An empty folder of this test file, removed at its end. */
@@ -32,7 +34,7 @@ export function testFolder(): string {
   return folder
 }
 
-/** Runs a program to its end, with stdin closed. */
+/** Runs a program to its end. */
 export async function run(program: string, args: readonly string[], options: RunOptions = {}): Promise<Ended> {
   return await new Running(program, args, options).ended
 }
@@ -50,13 +52,15 @@ export class Running {
   readonly #looking = new Set<() => void>()
 
   /** @param group whether it leads a process group of its own, as a shell's foreground job does */
-  constructor(program: string, args: readonly string[], { cwd = root, env, maxMs = commandMaxMs }: RunOptions = {}, group = false) {
+  constructor(program: string, args: readonly string[], options: RunOptions = {}, group = false) {
+    const { cwd = root, env, input, maxMs = commandMaxMs } = options
     this.child = spawn(program, args, {
       cwd,
       env: { ...plainEnvironment(), ...env },
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
       detached: group,
     })
+    this.child.stdin?.end(input)
     const patience = setTimeout(() => this.child.kill("SIGKILL"), maxMs)
     for (const name of ["out", "err"] as const)
       this.child[name === "out" ? "stdout" : "stderr"]!.setEncoding("utf8").on("data", (text: string) => {

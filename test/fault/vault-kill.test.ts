@@ -8,7 +8,7 @@ test("kill -9 at random moments of two processes under load: all that returned i
   const { path, vault } = await fileVault()
   await vault.close()
   let before = 0
-  for (let round = 0; round < 12; round++) {
+  for (let round = 0; round < 8; round++) {
     const said = await Promise.all(workers.map((name, i) => runAndKill(path, name, 3 + ((round * 7 + i * 5) % 23), (round * 3 + i) % 13))) // prettier-ignore
     const again = await openVault(openVaultFile(path))
     const done = workers.map((name, i) => transactionsOf(again, name, said[i]!))

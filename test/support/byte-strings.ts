@@ -1,11 +1,12 @@
-/** Everything that an evidence file holds as a byte string, however deep: CBOR inside CBOR, too. The log is public: not that. */
+/** Everything that an evidence file holds as a byte string, each once, however deep: CBOR inside CBOR, too. The log is public: not that. */
 import { decode } from "cborg"
+import { hex } from "../../protocol/bytes.ts"
 import { decodeBundle } from "../../client-sdk/evidence/bundle.ts"
 
 export function byteStringsIn(file: Uint8Array): Uint8Array[] {
   const found: Uint8Array[] = []
   visit({ ...decodeBundle(file), directory: [] }, found)
-  return found
+  return [...new Map(found.map((bytes) => [hex(bytes), bytes])).values()]
 }
 
 function visit(value: unknown, found: Uint8Array[]): void {

@@ -74,7 +74,8 @@ export interface NetworkOptions {
   /** PoCs with more than one device. */
   readonly devices?: Partial<Record<Name, number>>
   readonly rights?: Partial<Record<Name, readonly OfficerRight[]>>
-  readonly relay?: "memory" | "sqlite" | "malicious"
+  /** `none`: PoCs that are driven by hand (`inside.ts`) need no sockets. */
+  readonly relay?: "memory" | "sqlite" | "malicious" | "none"
 }
 
 export interface OpenAs {
@@ -251,7 +252,7 @@ export class TestNetwork {
       await this.#directory.listRelay({ host: relayHost, urls: [], organisation: "Relay of Tests", key: publicKey, member }),
     )
     for (const name of this.#names()) await this.#enrol(name)
-    await this.#startRelay()
+    if (this.#options.relay !== "none") await this.#startRelay()
   }
 
   async #approve(proposal: Proposal): Promise<void> {

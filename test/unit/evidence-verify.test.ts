@@ -203,7 +203,7 @@ function replacedAt<T>(value: T, [key, ...rest]: readonly (string | number)[], p
   return { ...value, [key]: changed }
 }
 
-test("an unused record of the sender's vault changes nothing", async () => {
+test("a message that the relay has not accepted yet: the header alone", async () => {
   const bytes = exported(await homeOf(world.directory, ke, [outRecord(world.notification, [])], []))
   expect(decodeBundle(bytes).relayReceipts).toEqual([])
   expect(verdictOf(world.directory, bytes)).toBe("verified")

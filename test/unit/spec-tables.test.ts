@@ -73,7 +73,7 @@ describe("SPEC.md", () => {
   })
 
   test("message types and the rights that release them", () => {
-    const table = rows("## Messages").filter(([first]) => first!.split(", ").every((type) => (messageTypes as readonly string[]).includes(type)))
+    const table = rows("### Types").filter(([first]) => first!.split(", ").every((type) => (messageTypes as readonly string[]).includes(type)))
     expect(table.flatMap(([types]) => types!.split(", ")).toSorted()).toEqual([...messageTypes].toSorted())
     for (const [types, , right] of table)
       for (const type of types!.split(", ")) {

@@ -1,7 +1,8 @@
 import { expect, test } from "vitest"
 import { nodeMachine } from "../../../system/node.ts"
 import { openVaultFile } from "../../../client-sdk/vault/storage-sqlite.ts"
-import { fileVault, openVault, startWorker } from "../../support/vault.ts"
+import { MemoryVaultFile, MemoryVaultStorage } from "../../../client-sdk/vault/storage-memory.ts"
+import { fileVault, memoryVault, openVault, startWorker, testMachine } from "../../support/vault.ts"
 
 test("two processes share a vault: both writes, no update lost, one journal, changes told to a third", async () => {
   const { path, vault } = await fileVault(nodeMachine)
@@ -35,14 +36,26 @@ test("a new incarnation in one process is seen by the next transaction of anothe
 })
 
 test("two processes that open a restored backup at once agree on its incarnation", async () => {
-  const { folder, vault } = await fileVault()
-  const copy = `${folder}/copy.vault`
-  const target = openVaultFile(copy, "create")
-  vault.backup(target)
-  target.close()
-  const both = await Promise.all([openVault(openVaultFile(copy)), openVault(openVaultFile(copy))])
-  expect(both[0].incarnation).toEqual(both[1].incarnation)
-  expect(both[0].incarnation).not.toEqual(vault.incarnation)
+  const { vault } = await memoryVault()
+  const backup = new MemoryVaultFile()
+  vault.backup(new MemoryVaultStorage(backup))
+  const [meta, records] = [new Map(backup.meta), new Map(backup.records)]
+  const first = await openVault(new MemoryVaultStorage(backup), testMachine("first"))
+
+  // The second found no incarnation, and is about to start one, when the first commits its own.
+  const file = new MemoryVaultFile()
+  const storage = new MemoryVaultStorage(file)
+  for (const [name, bytes] of meta) file.meta.set(name, bytes)
+  for (const [place, record] of records) file.records.set(place, record)
+  const transaction = storage.transaction.bind(storage)
+  storage.transaction = (body) => {
+    for (const [name, bytes] of backup.meta) file.meta.set(name, bytes)
+    for (const [place, record] of backup.records) file.records.set(place, record)
+    return transaction(body)
+  }
+  const second = await openVault(storage, testMachine("second"))
+  expect(second.incarnation).toEqual(first.incarnation)
+  second.verify()
 })
 
 test("scrubbing while another process reads is put off, not waited for endlessly", async () => {

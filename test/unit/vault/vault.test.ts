@@ -306,6 +306,19 @@ describe("tampering with single records", () => {
     }
   })
 
+  test("swapped under the open vault: not read in another's place", async () => {
+    const { file, vault } = await memoryVault()
+    vault.transaction((tx) => {
+      for (const n of [1, 2]) tx.put("archive", `m${n}`, body(n))
+    })
+    const [a, b] = placesOf(file).slice(-2) as [string, string]
+    const [x, y] = [file.records.get(a)!, file.records.get(b)!]
+    file.records.set(a, { ...y, collection: x.collection, id: x.id })
+    file.records.set(b, { ...x, collection: y.collection, id: y.id })
+    expect(codeOf(() => vault.read((tx) => tx.get("archive", "m1")))).toBe("ERR_VAULT_TAMPERED")
+    expect(codeOf(() => vault.read((tx) => [...tx.list("archive")]))).toBe("ERR_VAULT_TAMPERED")
+  })
+
   test("head or header gone or changed: found", async () => {
     for (const name of ["head", "header"] as const) {
       expect(await tampered((file) => file.meta.delete(name))).toBe(
