@@ -1,6 +1,6 @@
 /**
  * What a vault holds, collection by collection. The volatile part (prekey secrets, replay store, counters) goes back in
- * time with a restored backup, so backups leave it out and a vault without it starts a new incarnation (SPEC §5).
+ * time with a restored backup, so backups leave it out and a vault without it starts a new incarnation (SPEC, "Prekeys").
  */
 import { z } from "zod"
 import type {

@@ -1,5 +1,5 @@
 /**
- * Consent-gated forwarding in the SDK (SPEC §8): requests, consents, attestations, withdrawals and forwards, each a sealed
+ * Consent-gated forwarding in the SDK (SPEC, "Consent"): requests, consents, attestations, withdrawals and forwards, each a sealed
  * message. The rules themselves are pure and stand in `protocol/forward.ts`; here papers are kept, judged and sent.
  */
 import type { Hash, PocAddress } from "../protocol/address.ts"

@@ -1,4 +1,4 @@
-/** From what a person means to say to leaves, and back (SPEC §6, table of content leaves). */
+/** From what a person means to say to leaves, and back (SPEC, "Messages", table of content leaves). */
 import { z } from "zod"
 import { shapes, type Hash, type MessageId, type PocAddress } from "../protocol/address.ts"
 import { fromUtf8, hex, utf8 } from "../protocol/bytes.ts"

@@ -64,8 +64,8 @@ export async function createDevice(
 export function trustDirectory(vault: HomeVault, trust: string): void {
   const { identity, realm } = identityOf(vault)
   const named = readTrustFile(trust).realm
-  if (named.origin !== realm.origin || named.mode !== realm.mode)
-    throw new ValiseError("ERR_UNTRUSTED", "this trust file is of another directory")
+  const isOurs = named.origin === realm.origin && named.mode === realm.mode
+  if (!isOurs) throw new ValiseError("ERR_UNTRUSTED", "this trust file is of another directory") // defence: 14 own-realm
   vault.transaction((tx) => tx.put("identity", "self", { ...identity, trust }))
 }
 

@@ -1,5 +1,5 @@
 /**
- * From an envelope to a message in the archive (SPEC §6 "Opening"). Archive, replay entry, the receipt in the outbox and
+ * From an envelope to a message in the archive (SPEC, "Sealing" "Opening"). Archive, replay entry, the receipt in the outbox and
  * the erasure of a one-time key are one transaction; only after it does the relay hear *collected*. Whatever is wrong
  * with an envelope looks the same outside; the precise reason stands in the local journal alone.
  */
@@ -67,7 +67,7 @@ export class Inbox {
       if (opened.notYet) return "later"
       this.#keepSplitView()
       if (opened.reason === "created" || opened.reason === "expired") this.#suspectClock()
-      return this.#refuse(opened.reason)
+      return this.#refuse(opened.reason) // defence: 32 burns-nothing => return (vault.transaction((tx) => tx.delete("prekeys", hex(prekey.id))), this.#refuse(opened.reason))
     }
     let frame: Frame
     try {

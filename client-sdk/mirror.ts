@@ -136,7 +136,7 @@ export class Mirror {
     return this.#checkpoint.note
   }
 
-  /** Judges a message's sender by the log, as of now (SPEC §10). */
+  /** Judges a message's sender by the log, as of now (SPEC, "Directory"). */
   judge(header: Header, note: Uint8Array): JudgeResult {
     let checkpoint: Checkpoint
     try {

@@ -305,7 +305,8 @@ export class Outbox {
     const waiting = row.envelopes.filter(({ accepted }) => !accepted)
     const outcomes = await Promise.allSettled(
       waiting.map(async (envelope) => {
-        const receipt = await carrier.submit(envelope.mailbox, envelope.blind, envelope.bytes)
+        const { blind, bytes, mailbox } = envelope
+        const receipt = await carrier.submit(mailbox, blind, bytes) // defence: 22 retry-blind => const receipt = await carrier.submit(mailbox, this.#home.machine.random.bytes(blind.length), bytes)
         this.#accepted(key, envelope, receipt)
       }),
     )

@@ -1,4 +1,4 @@
-/** Keeps this device's prekeys: makes, publishes, supersedes and erases them (SPEC §5). */
+/** Keeps this device's prekeys: makes, publishes, supersedes and erases them (SPEC, "Prekeys"). */
 import { prekeyIdOf } from "../protocol/address.ts"
 import { hex } from "../protocol/bytes.ts"
 import { fixed } from "../protocol/limits.ts"

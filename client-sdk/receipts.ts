@@ -1,4 +1,4 @@
-/** Receipts as they arrive and as officers give them (SPEC §7). A receipt that does not verify changes nothing. */
+/** Receipts as they arrive and as officers give them (SPEC, "Receipts"). A receipt that does not verify changes nothing. */
 import type { Hash, MessageId, PocAddress } from "../protocol/address.ts"
 import { equal, hex } from "../protocol/bytes.ts"
 import { decodeCbor, encodeCbor } from "../protocol/cbor.ts"

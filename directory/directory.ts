@@ -1,5 +1,5 @@
 /**
- * The Secretariat's directory (SPEC §8): nominations, approvals, issuing. It holds the keys of the issuing CA and of the
+ * The Secretariat's directory (SPEC, "Directory"): nominations, approvals, issuing. It holds the keys of the issuing CA and of the
  * log, and nobody else's: PoCs, officers and relays sign at home and hand in signatures.
  *
  * A change that needs approval becomes a proposal: the exact body of its log entry, certificate included. Officers (or

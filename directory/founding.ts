@@ -1,4 +1,4 @@
-/** How a directory begins (SPEC §8): root, issuing CA, log, and the Secretariat's PoC with the officers who approve. */
+/** How a directory begins (SPEC, "Directory"): root, issuing CA, log, and the Secretariat's PoC with the officers who approve. */
 import { join } from "node:path"
 import type { PocAddress, Realm } from "../protocol/address.ts"
 import { utf8 } from "../protocol/bytes.ts"

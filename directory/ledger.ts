@@ -1,5 +1,5 @@
 /**
- * The way into the log (SPEC §8). Every entry first passes `Replay`, the rules by which all readers judge it, so that
+ * The way into the log (SPEC, "Directory"). Every entry first passes `Replay`, the rules by which all readers judge it, so that
  * nothing is ever logged that they would refuse.
  */
 import type { PocAddress } from "../protocol/address.ts"
@@ -120,7 +120,7 @@ export class Ledger {
 /** What the rules say against a change, for people. */
 export function refusal(reason: EntryReason): ValiseError {
   return new ValiseError("ERR_UNTRUSTED", `the directory's rules refuse this: ${reason}`, {
-    hint: hints[reason] ?? "SPEC §8 lists the rules and their reasons",
+    hint: hints[reason] ?? "SPEC, section Directory lists the rules and their reasons",
   })
 }
 

@@ -1,5 +1,5 @@
 /**
- * The one writer of the transparency log (SPEC §9). Its files are the log: tiles and a checkpoint, as C2SP tlog-tiles
+ * The one writer of the transparency log (SPEC, "Transparency log"). Its files are the log: tiles and a checkpoint, as C2SP tlog-tiles
  * has them, which any web server can mirror.
  *
  * Order of an append: bundles and hash tiles, each durable; then the checkpoint that covers them. So whatever a

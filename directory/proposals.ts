@@ -1,4 +1,4 @@
-/** Changes to the directory that wait for approval (SPEC §8): kept on disk, each until it is logged, withdrawn or too old. */
+/** Changes to the directory that wait for approval (SPEC, "Directory"): kept on disk, each until it is logged, withdrawn or too old. */
 import { z } from "zod"
 import { shapes, type OfficerId } from "../protocol/address.ts"
 import { hex } from "../protocol/bytes.ts"

@@ -1,4 +1,4 @@
-/** C2SP tlog-checkpoint and tlog-cosignature v1: what the log says its tree is, and who vouches for it when (SPEC §9). */
+/** C2SP tlog-checkpoint and tlog-cosignature v1: what the log says its tree is, and who vouches for it when (SPEC, "Transparency log"). */
 import { base64, concat, equal, fromBase64, u64be, utf8 } from "../protocol/bytes.ts"
 import { ValiseError } from "../protocol/errors.ts"
 import { fixed } from "../protocol/limits.ts"

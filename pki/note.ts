@@ -1,4 +1,4 @@
-/** C2SP signed-note v1: a text, and lines of signatures by named keys under it (SPEC §9). */
+/** C2SP signed-note v1: a text, and lines of signatures by named keys under it (SPEC, "Transparency log"). */
 import { base64, concat, equal, fromBase64, fromHex, fromUtf8, hex, utf8 } from "../protocol/bytes.ts"
 import { ValiseError } from "../protocol/errors.ts"
 import { fixed } from "../protocol/limits.ts"

@@ -1,4 +1,4 @@
-/** C2SP tlog-policy: which logs and witnesses a reader trusts, and how many witnesses must have cosigned (SPEC §9). */
+/** C2SP tlog-policy: which logs and witnesses a reader trusts, and how many witnesses must have cosigned (SPEC, "Transparency log"). */
 import { equal } from "../protocol/bytes.ts"
 import { ValiseError } from "../protocol/errors.ts"
 import { fixed } from "../protocol/limits.ts"

@@ -1,4 +1,4 @@
-/** Comparing one's own view of the log with a checkpoint that a peer shows (SPEC §9). */
+/** Comparing one's own view of the log with a checkpoint that a peer shows (SPEC, "Transparency log"). */
 import { equal } from "../protocol/bytes.ts"
 import { isSignedByLog, readCheckpoint } from "./checkpoint.ts"
 

@@ -1,4 +1,4 @@
-/** C2SP tlog-tiles: the log as static files that any web server can mirror (SPEC §9). */
+/** C2SP tlog-tiles: the log as static files that any web server can mirror (SPEC, "Transparency log"). */
 import { concat, u16be } from "../protocol/bytes.ts"
 import { ValiseError } from "../protocol/errors.ts"
 import { fixed } from "../protocol/limits.ts"

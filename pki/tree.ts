@@ -1,4 +1,4 @@
-/** The log's Merkle tree (RFC 6962 §2.1, SHA-256): appending, roots, proofs, and the verification of proofs (SPEC §9). */
+/** The log's Merkle tree (RFC 6962 §2.1, SHA-256): appending, roots, proofs, and the verification of proofs (SPEC, "Transparency log"). */
 import { equal } from "../protocol/bytes.ts"
 import { sha256 } from "./sha256.ts"
 

@@ -1,4 +1,4 @@
-/** Who is who: States, roles, addresses and identifiers (SPEC §4). */
+/** Who is who: States, roles, addresses and identifiers (SPEC, "Addresses and identifiers"). */
 import { z } from "zod"
 import { taggedHash } from "./hash.ts"
 import { ValiseError } from "./errors.ts"

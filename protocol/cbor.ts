@@ -1,4 +1,4 @@
-/** Deterministic CBOR (RFC 8949 §4.2.1), strict: whatever is not in the one canonical form is refused (SPEC §3). */
+/** Deterministic CBOR (RFC 8949 §4.2.1), strict: whatever is not in the one canonical form is refused (SPEC, "Encodings"). */
 import { decode as cborDecode, encode as cborEncode, rfc8949EncodeOptions } from "cborg"
 import type { z } from "zod"
 import { equal } from "./bytes.ts"

@@ -1,5 +1,5 @@
 /**
- * Every failure, with its stable code (SPEC §11). `retryable` says whether the same call may succeed later unchanged;
+ * Every failure, with its stable code (SPEC, "Errors"). `retryable` says whether the same call may succeed later unchanged;
  * `wire` is the close or error-frame code where the relay says it to a peer; `exit` is the command's exit code.
  */
 export const errorTable = {

@@ -1,4 +1,4 @@
-/** Hashing with domain separation: `TH(label, x₁, …)` of SPEC §3, and Merkle trees of RFC 6962 shape over SHA3-256. */
+/** Hashing with domain separation: `TH(label, x₁, …)` of SPEC, "Encodings", and Merkle trees of RFC 6962 shape over SHA3-256. */
 import { concat, u32be, utf8 } from "./bytes.ts"
 import { sha3 } from "./primitives.ts"
 
@@ -10,7 +10,7 @@ export function taggedHash(label: HashLabel, ...parts: readonly (Uint8Array | st
   return sha3(domain, ...[label, ...parts].map((x) => lengthPrefixed(typeof x === "string" ? utf8(x) : x)))
 }
 
-/** The closed list of hash labels (SPEC §3). */
+/** The closed list of hash labels (SPEC, "Encodings"). */
 export const hashLabels = [
   "accepted",
   "commitment",

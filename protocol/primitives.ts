@@ -1,5 +1,5 @@
 /**
- * The primitives of suite 1, and the only file that imports libsodium (SPEC §2).
+ * The primitives of suite 1, and the only file that imports libsodium (SPEC, "Primitives").
  *
  * Nothing here draws randomness: seeds and coins are arguments, so that a simulation replays and vectors are exact.
  * Keys are held as seeds; the expanded forms live only inside the two key classes and are wiped by `erase`.
@@ -102,7 +102,7 @@ export class SigningKey {
   }
 }
 
-/** Ed25519 by libsodium's rule, the only rule evidence is judged by (SPEC §2). Never throws. */
+/** Ed25519 by libsodium's rule, the only rule evidence is judged by (SPEC, "Primitives"). Never throws. */
 export function verifySignature(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
   if (publicKey.length !== signingKeyBytes || signature.length !== signatureBytes) return false
   try {

@@ -1,4 +1,4 @@
-/** Everything that is signed: `"valise/v1" 0 origin 0 mode 0 label 0 bytes` (SPEC §3). The labels are a closed list. */
+/** Everything that is signed: `"valise/v1" 0 origin 0 mode 0 label 0 bytes` (SPEC, "Encodings"). The labels are a closed list. */
 import { z } from "zod"
 import { shapes, type Realm } from "./address.ts"
 import { concat, utf8 } from "./bytes.ts"

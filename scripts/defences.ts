@@ -108,26 +108,21 @@ interface Result {
   readonly loaded: boolean
 }
 
-function runTests(cwd: string, files: string): Promise<Result> {
+async function runTests(cwd: string, files: string): Promise<Result> {
   const vitest = join(root, "node_modules", "vitest", "vitest.mjs")
-  const child = spawn(process.execPath, [vitest, "run", "--reporter=json", files], {
-    cwd,
-    stdio: ["ignore", "pipe", "ignore"],
-  })
-  let out = ""
-  child.stdout.on("data", (chunk: Buffer) => (out += chunk.toString()))
-  return new Promise((resolve) =>
-    child.on("close", () => {
-      try {
-        const { numFailedTests, testResults } = JSON.parse(out.slice(out.indexOf('{"'))) as {
-          numFailedTests: number
-          testResults: { assertionResults: unknown[] }[]
-        }
-        const loaded = testResults.length > 0 && testResults.every(({ assertionResults }) => assertionResults.length > 0)
-        resolve({ failed: numFailedTests, loaded })
-      } catch {
-        resolve({ failed: 0, loaded: false })
-      }
-    }),
-  )
+  const report = join(cwd, "report.json")
+  rmSync(report, { force: true })
+  const arguments_ = [vitest, "run", "--reporter=json", `--outputFile=${report}`, files]
+  const child = spawn(process.execPath, arguments_, { cwd, stdio: "ignore" })
+  await new Promise((resolve) => child.once("close", resolve))
+  try {
+    const { numFailedTests, testResults } = JSON.parse(readFileSync(report, "utf8")) as {
+      numFailedTests: number
+      testResults: { assertionResults: unknown[] }[]
+    }
+    const loaded = testResults.length > 0 && testResults.every(({ assertionResults }) => assertionResults.length > 0)
+    return { failed: numFailedTests, loaded }
+  } catch {
+    return { failed: 0, loaded: false }
+  }
 }

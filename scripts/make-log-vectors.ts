@@ -1,4 +1,4 @@
-/** Writes `protocol/vectors/log.json`: the transparency log's formats with all keys, times and leaves given (SPEC §9). */
+/** Writes `protocol/vectors/log.json`: the transparency log's formats with all keys, times and leaves given (SPEC, section Transparency log). */
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { concat, fromUtf8, hex, utf8 } from "../protocol/bytes.ts"
@@ -14,7 +14,7 @@ const nowSeconds = 1_800_000_000
 
 export function logVectors() {
   return {
-    about: "SPEC §9. Bytes are hexadecimal, notes are text.",
+    about: "SPEC, section Transparency log. Bytes are hexadecimal, notes are text.",
     ...keys(),
     ...tree(),
     ...checkpoints(),

@@ -9,9 +9,12 @@ import { openPoc, ValiseError, type Poc } from "../../client-sdk/index.ts"
 import { nextManifest, withPocKey } from "../../client-sdk/enrol.ts"
 import { Directory } from "../../directory/directory.ts"
 import type { Proposal } from "../../directory/proposals.ts"
+import { fixed } from "../../protocol/limits.ts"
 import { signMember } from "../../protocol/manifest.ts"
-import { signApproval } from "../../pki/entries.ts"
+import { bodyStructures, entryStructure, signApproval } from "../../pki/entries.ts"
 import { signPossession } from "../../pki/possession.ts"
+import { lifetimeSecondsMax } from "../../pki/profile.ts"
+import { readCertificate } from "../../pki/x509.ts"
 import { parseRelayConfig } from "../../relay/config.ts"
 import { DirectoryMirror } from "../../relay/directory-mirror.ts"
 import { relayLog } from "../../relay/log.ts"
@@ -157,9 +160,19 @@ async function listRelay(folder: string, directory: Directory): Promise<void> {
   await approveByTwo(folder, directory, proposal)
 }
 
-/** Certificates and manifests that have expired or soon will. */
+/** Certificates and manifests that have expired or soon will. Throws `ERR_USAGE` if this network has no future. */
 async function renew(folder: string, directory: Directory, told: (words: string) => void): Promise<void> {
-  const soon = seconds(nodeMachine.clock) + renewAheadSeconds
+  const now = seconds(nodeMachine.clock)
+  const soon = now + renewAheadSeconds
+  refuseOldClock(directory, now)
+  if ((await caEnds(directory)) < now + lifetimeSecondsMax.leaf) {
+    if (readCertificate(directory.anchor.rootCertificate).notAfter < now + lifetimeSecondsMax.ca)
+      throw new ValiseError("ERR_USAGE", "the root certificate of this sandbox's directory is too near its end", {
+        hint: "a new root is a new network: choose another folder with --data",
+      })
+    await directory.renewCa()
+    told("The directory's issuing CA was renewed under its root.")
+  }
   const relay = directory.state.relay(relayHost)
   if (!relay || relay.notAfter < soon) {
     await listRelay(folder, directory)
@@ -186,8 +199,25 @@ async function renew(folder: string, directory: Directory, told: (words: string)
   }
 }
 
-/** The relay's address, e.g. `ws://127.0.0.1:4433/`. */
-async function startRelay(folder: string, directory: Directory, port: number, opened: AsyncDisposableStack): Promise<string> {
+/** Keys and papers of the future are refused everywhere, so the story would only wait. */
+function refuseOldClock(directory: Directory, now: number): void {
+  const newest = Math.max(...directory.state.pocs().map((poc) => poc.manifest?.created ?? 0))
+  if (newest <= now + fixed.clockSkewSecondsMax) return
+  const date = new Date(newest * 1000).toISOString().slice(0, 10)
+  throw new ValiseError("ERR_USAGE", `this machine's clock is behind: the sandbox was last renewed on ${date}`, {
+    hint: "set the clock, or choose another folder with --data",
+  })
+}
+
+/** When the newest issuing CA in the log ends, in seconds. */
+async function caEnds(directory: Directory): Promise<number> {
+  const entries = (await directory.logSource().entries(0, directory.state.size)).map((leaf) => entryStructure.decode(leaf))
+  const newest = entries.findLast(({ kind }) => kind === "ca")
+  return newest ? readCertificate(bodyStructures.ca.decode(newest.body).certificate).notAfter : 0
+}
+
+/** Starts the relay; what must be closed later goes onto the stack. Its address, e.g. `ws://127.0.0.1:4433/`. */
+export async function startRelay(folder: string, directory: Directory, port: number, opened: AsyncDisposableStack): Promise<string> {
   const { clock, random } = nodeMachine
   const log = relayLog({ write: (line) => appendFileSync(relayLogFile(folder), line, { mode: 0o600 }) })
   const mirror = new DirectoryMirror({ anchor: directory.anchor, host: relayHost, source: directory.logSource(), clock, log })

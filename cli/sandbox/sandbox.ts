@@ -31,9 +31,11 @@ export async function runSandbox(io: Io, options: SandboxOptions): Promise<void>
     story.happened("complete", { ok: true, case: outcome.caseId, evidence: outcome.evidence, trust: network.trustFile }, undefined)
     if (!options.once) await stayUp(network, story, options)
   } catch (error) {
-    const code = error instanceof ValiseError ? error.code : "ERR_INTERNAL"
-    if (!options.stop.aborted) story.happened("complete", { ok: false, code }, undefined)
-    throw error
+    if (options.stop.aborted) throw error
+    const failure = error instanceof ValiseError && error.code === "ERR_ABORTED" ? lateStep(network, error) : error
+    const code = failure instanceof ValiseError ? failure.code : "ERR_INTERNAL"
+    story.happened("complete", { ok: false, code }, undefined)
+    throw failure
   } finally {
     await network.close()
   }
@@ -58,6 +60,14 @@ async function stayUp(network: Network, story: Story, options: SandboxOptions): 
   await Promise.all(automatic.map((name) => answerAutomatically(network.pocs[name], told, options.stop)))
 }
 
+/** A step that did not come true in time; what the PoCs have noticed says why, if anything does. */
+function lateStep(network: Network, cause: ValiseError): ValiseError {
+  const noticed = names.flatMap((name) => network.pocs[name].notices().map(({ at, text }) => ({ at, text })))
+  const newest = noticed.toSorted((a, b) => a.at.localeCompare(b.at)).at(-1)
+  const hint = newest ? `the newest notice of a PoC, ${newest.at}: ${newest.text}` : "start it again: what was accepted is not lost"
+  return new ValiseError("ERR_TIMEOUT", "a step of the story did not come true in time", { cause, hint })
+}
+
 const sample = (): Uint8Array => new Uint8Array(readFileSync(join(import.meta.dirname, "sample.json")))
 
 /** Who ends up with what. What was observed in this run decides where it can. */
@@ -68,8 +78,8 @@ function closingTable({ inspection, observed }: Outcome): string {
   const rows = [
     ["", "reads the message", "reads the indicators", "knows that they talked", "can prove to others"],
     ["Kenya", "yes (wrote it)", "yes (wrote them)", yes, "what it wrote, and who signed for it"],
-    ["Singapore", yes, yes, yes, "that Kenya wrote to it, and when; not what"],
-    ["Brazil", yes, yes, yes, "that Kenya wrote to it, and when; not what"],
+    ["Singapore", yes, yes, yes, "that Kenya wrote to it after a time; not what"],
+    ["Brazil", yes, yes, yes, "that Kenya wrote to it after a time; not what"],
     ["France", observed.franceReadsMessage ? "YES" : no, observed.franceReadsIndicators ? yes : "NO", yes, "nothing of the content: its papers are deniable"],
     ["the relay", relayReads, relayReads, "keeps no; could watch yes", "that it stored sealed bytes, and when"],
     ["the Secretariat", no, no, "as operator, could watch", "who is who: the public log"],

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs"
 import type { Command } from "commander"
 import { ValiseError } from "../../client-sdk/index.ts"
 import { describeEvidence } from "../../client-sdk/evidence/describe.ts"
-import { verifyEvidence } from "../../client-sdk/evidence/verify.ts"
+import { exportWarning, verifyEvidence } from "../../client-sdk/evidence/verify.ts"
 import { readTrustFile } from "../../pki/anchor.ts"
 import { seconds } from "../../system/machine.ts"
 import { nodeClock } from "../../system/node.ts"
@@ -27,8 +27,10 @@ export function evidenceVerbs(program: Command): void {
         const bytes = poc.exportEvidence(caseId)
         const file = options.output ?? `case-${caseId.slice(0, 8)}.valise`
         writeFileSync(file, bytes, { mode: 0o600 })
-        const warning = "with this file, what its receipts sign becomes provable to whoever gets it"
-        print(io, { file, bytes: bytes.length, warning }, () => `${bytes.length} bytes written to ${file}\nNote: ${warning}.\nCheck it with: valise verify ${file} --trust FILE`)
+        const warning = exportWarning(bytes)
+        print(io, { file, bytes: bytes.length, ...(warning && { warning }) }, () =>
+          [`${bytes.length} bytes written to ${file}`, ...(warning ? [warning] : []), `Check it with: valise verify ${file} --trust FILE`].join("\n"),
+        )
       }),
     )
 

@@ -1,7 +1,7 @@
 /**
  * From a vault to an evidence file of one case. What a PoC can show depends on its part in the message: the sender shows
  * what its recipients and the relay signed; a recipient shows that the sender's device wrote to it, and not what
- * (docs/parts/evidence.md).
+ * (docs/evidence.md).
  */
 import type { PocAddress } from "../../protocol/address.ts"
 import { compare, fromHex, hex } from "../../protocol/bytes.ts"

@@ -1,5 +1,5 @@
 /**
- * The line: of all processes that share a vault, one talks to the relay (docs/parts/vault-sharing.md). It is a lock that
+ * The line: of all processes that share a vault, one talks to the relay (docs/vault-sharing.md). It is a lock that
  * the operating system gives back when the process ends, however it ends.
  */
 import { realpathSync } from "node:fs"

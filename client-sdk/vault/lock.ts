@@ -33,7 +33,7 @@ export const argon2Parameters: Argon2Parameters = {
   memoryKib: 256 * 1024,
   /** RFC 9106 §4 asks for 3 below 2 GiB. */
   passes: 3,
-  /** RFC 9106 §4: 4 lanes. About 0.7 s on the two cores of a small machine. */
+  /** RFC 9106 §4: 4 lanes. About a second on two free cores. */
   lanes: 4,
 }
 

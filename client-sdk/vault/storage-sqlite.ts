@@ -1,4 +1,4 @@
-/** A vault in one SQLite file (docs/parts/vault.md says what each setting is for). */
+/** A vault in one SQLite file (docs/vault.md says what each setting is for). */
 import { existsSync, rmSync } from "node:fs"
 import type { DatabaseSync, SQLOutputValue, StatementSync } from "node:sqlite"
 import { ValiseError } from "../../protocol/errors.ts"

@@ -172,7 +172,7 @@ export class Writer<C extends CollectionTable, E extends string> extends Reader<
 
   put<N extends NameOf<C>>(collection: N, key: string, value: ValueOf<C, N>): void {
     const place = this.place(collection, key)
-    const bytes = encoded(value)
+    const bytes = encoding(() => encodeCbor(value as object))
     if (utf8(key).length > vaultLimits.keyBytesMax || bytes.length > vaultLimits.valueBytesMax)
       throw new ValiseError("ERR_TOO_LARGE", `too large for a record of ${collection}`)
     decodeCbor(this.shape(collection), bytes)
@@ -190,10 +190,10 @@ export class Writer<C extends CollectionTable, E extends string> extends Reader<
 
   /** As `appendJournal`, for the vault's own events too. */
   appendOwn(event: E | VaultEvent, details: JournalDetails): void {
-    const { bytes, head } = nextJournalRecord(this.head.journal, this.#nowSeconds, event, details)
-    const i = this.head.journal.count
-    this.#put(this.journalPlace(i), String(i), bytes)
-    this.#setHead({ journal: head })
+    const { journal } = this.head
+    const next = encoding(() => nextJournalRecord(journal, this.#nowSeconds, event, details))
+    this.#put(this.journalPlace(journal.count), String(journal.count), next.bytes)
+    this.#setHead({ journal: next.head })
   }
 
   /** Empties the volatile part and begins another. What was sealed to the old prekeys stays closed for good. */
@@ -268,9 +268,9 @@ export class Writer<C extends CollectionTable, E extends string> extends Reader<
   }
 }
 
-function encoded(value: unknown): Uint8Array {
+function encoding<T>(encode: () => T): T {
   try {
-    return encodeCbor(value as object)
+    return encode()
   } catch (cause) {
     throw new ValiseError("ERR_MALFORMED", "a value cannot be encoded", { cause })
   }

@@ -1,6 +1,6 @@
 /**
  * The vault: everything that one device of a PoC keeps, encrypted and tamper-evident, behind a storage
- * (docs/parts/vault.md; SPEC "Vault"). Several processes may hold the same vault open (docs/parts/vault-sharing.md).
+ * (docs/vault.md; SPEC "Vault"). Several processes may hold the same vault open (docs/vault-sharing.md).
  */
 import type { Incarnation } from "../../protocol/address.ts"
 import { ValiseError } from "../../protocol/errors.ts"
@@ -178,8 +178,8 @@ export class Vault<C extends CollectionTable, E extends string> {
   /**
    * Puts erased prekeys beyond recovery from the storage's files: seals what is left of the volatile part under a new
    * key, so that remnants of the old one are noise, and lets the storage drop its log. To be called soon after prekeys
-   * were erased; takes about 0.1 ms per volatile record, and nothing if none was erased since. `false` if a reader in another process held some of it back:
-   * call again later. docs/parts/vault.md says what a disk may still keep.
+   * were erased; takes about 0.1 ms per volatile record, and nothing if none was erased since. `false` if a reader in
+   * another process held some of it back: call again later. docs/vault.md says what a disk may still keep.
    */
   scrub(): boolean {
     this.#write((tx) => tx.renewVolatileKey())

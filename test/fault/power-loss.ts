@@ -8,8 +8,11 @@ export type DiskEvent =
   | { readonly kind: "write"; readonly file: string; readonly at: number; readonly bytes: Buffer }
   | { readonly kind: "truncate"; readonly file: string; readonly length: number }
   | { readonly kind: "remove"; readonly file: string }
-  /** `of`: the number of the event before which the sync began; what came later it may not have reached. */
-  | { readonly kind: "sync"; readonly file: string; readonly of: number }
+  /**
+   * Reaches the events from `from` to before `of`: what came after the sync began it may not have reached; and what a
+   * sync has failed for, the next one takes for written though it is not (Linux marks the pages clean).
+   */
+  | { readonly kind: "sync"; readonly file: string; readonly from: number; readonly of: number }
   | { readonly kind: "said"; readonly line: string }
 
 /** For strace: what `parseTrace` reads. */
@@ -26,12 +29,17 @@ export const traceOptions = [
 export function parseTrace(trace: string): DiskEvent[] {
   const events: DiskEvent[] = []
   const syncsUnderWay = new Map<string, { file: string; of: number }>()
+  const failedFor = new Map<string, number>()
+  const syncEnds = (sync: { file: string; of: number }, result: string): void => {
+    if (result.includes(" = 0")) events.push({ kind: "sync", from: failedFor.get(sync.file) ?? 0, ...sync })
+    else failedFor.set(sync.file, sync.of)
+  }
   for (const line of trace.split("\n")) {
     const [, thread, rest] = /^(\d+) +(.*)$/.exec(line) ?? []
     if (thread === undefined || rest === undefined) continue
-    if (/^<\.\.\. (fsync|fdatasync) resumed>.* = 0$/.test(rest)) {
+    if (/^<\.\.\. (fsync|fdatasync) resumed>/.test(rest)) {
       const sync = syncsUnderWay.get(thread)
-      if (sync) events.push({ kind: "sync", ...sync })
+      if (sync) syncEnds(sync, rest)
       continue
     }
     const [, call, fd, path, args] = /^(\w+)\((\d+)<([^>]*)>(?:, )?(.*)$/.exec(rest) ?? []
@@ -45,11 +53,12 @@ export function parseTrace(trace: string): DiskEvent[] {
     else if (call === "pwrite64") {
       const at = Number(/", \d+, (\d+)/.exec(args)![1])
       events.push({ kind: "write", file, at, bytes: unhex(quoted(args)) })
-    } else if (call === "ftruncate") events.push({ kind: "truncate", file, length: Number.parseInt(args) })
+    } else if (call === "ftruncate" && !rest.includes(" = -1"))
+      events.push({ kind: "truncate", file, length: Number.parseInt(args) })
     else if (call.endsWith("sync")) {
       const sync = { file, of: events.length }
       if (rest.endsWith("<unfinished ...>")) syncsUnderWay.set(thread, sync)
-      else if (rest.endsWith(" = 0")) events.push({ kind: "sync", ...sync })
+      else syncEnds(sync, rest)
     }
   }
   return events
@@ -65,17 +74,15 @@ export function filesAfterPowerLoss(
   fateOf: () => Fate,
 ): Map<string, Buffer> {
   const files = new Map<string, Buffer>()
-  const syncedUpTo = new Map<string, number>()
-  events.slice(0, until).forEach((event) => {
-    if (event.kind === "sync") syncedUpTo.set(event.file, event.of)
-  })
+  const syncs = events.slice(0, until).filter((event) => event.kind === "sync")
   events.slice(0, until).forEach((event, i) => {
     if (event.kind === "said" || event.kind === "sync") return
     if (event.kind === "remove") {
       files.delete(event.file)
       return
     }
-    const fate = i < (syncedUpTo.get(event.file) ?? 0) ? "kept" : fateOf()
+    const isSynced = syncs.some(({ file, from, of }) => file === event.file && from <= i && i < of)
+    const fate = isSynced ? "kept" : fateOf()
     if (fate === "lost") return
     const before = files.get(event.file) ?? Buffer.alloc(0)
     files.set(event.file, changed(before, event, fate))

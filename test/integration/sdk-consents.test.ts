@@ -4,6 +4,7 @@ import type { ConsentRecord } from "../../client-sdk/collections.ts"
 import { ConsentHandle, type Message, type Poc } from "../../client-sdk/index.ts"
 import { notificationLeaves } from "../../client-sdk/content.ts"
 import { judgementOf } from "../../client-sdk/consents.ts"
+import { MemoryVaultStorage } from "../../client-sdk/vault/storage-memory.ts"
 import { messageView } from "../../client-sdk/view.ts"
 import { hex } from "../../protocol/bytes.ts"
 import { Inside, Post, rewinder, snapshot, type Posted } from "../support/inside.ts"
@@ -154,7 +155,7 @@ describe("without a relay", () => {
     const { papers, withdrawal } = await papersForFrance()
     expect(papers.map(({ type }) => type).toSorted()).toEqual(["attestation", "consent", "consent", "forward"])
     expect(withdrawal.type).toBe("consent-withdrawal")
-    const france = await Inside.open(network, "france", { storage: snapshot(network.vaultPath("france"))() })
+    const france = await Inside.open(network, "france", { storage: new MemoryVaultStorage(snapshot(network.vaultPath("france"))()) })
     const rewind = rewinder(france)
     const orders = [
       ...ordersOf(papers).map((order) => ({ order, expected: "verified" })),

@@ -3,6 +3,7 @@
  * peer, who has real keys and seals what no honest program would.
  */
 import { copyFileSync, existsSync } from "node:fs"
+import { afterAll, beforeAll, beforeEach } from "vitest"
 import type { DeviceId, Incarnation, MailboxId, MessageId, PocAddress } from "../../protocol/address.ts"
 import { hex } from "../../protocol/bytes.ts"
 import type { Leaf } from "../../protocol/leaves.ts"
@@ -10,7 +11,8 @@ import { checkPrekey } from "../../protocol/prekey.ts"
 import type { RelayReceipt } from "../../protocol/relay-receipt.ts"
 import { seal, type Recipient, type Sealed } from "../../protocol/seal.ts"
 import type { Signed } from "../../protocol/statement.ts"
-import { homeSchema } from "../../client-sdk/collections.ts"
+import { homeSchema, type MessageRecord } from "../../client-sdk/collections.ts"
+import type { JournalDetails } from "../../client-sdk/vault/journal.ts"
 import type { MessageType } from "../../client-sdk/api.ts"
 import { Consents } from "../../client-sdk/consents.ts"
 import { frameLeaves, type Frame } from "../../client-sdk/content.ts"
@@ -26,7 +28,7 @@ import type { VaultStorage } from "../../client-sdk/vault/storage.ts"
 import { Vault } from "../../client-sdk/vault/vault.ts"
 import type { Machine } from "../../system/machine.ts"
 import { nodeRandom } from "../../system/node.ts"
-import type { Name, TestNetwork } from "./network.ts"
+import { TestNetwork, type Name } from "./network.ts"
 
 export interface InsideOptions {
   readonly device?: number
@@ -61,7 +63,6 @@ export class Inside {
   readonly inbox: Inbox
   readonly prekeeper: Prekeeper
   readonly incarnation = nodeRandom.bytes(16) as Incarnation
-  #sent = 0
 
   static async open(network: TestNetwork, name: Name, options: InsideOptions = {}): Promise<Inside> {
     const { device = 1, machine = network.machine } = options
@@ -122,6 +123,37 @@ export class Inside {
     return sealed
   }
 
+  /** Composes a message as the public object would. */
+  write(type: MessageType, to: readonly PocAddress[], leaves: readonly Leaf[] = [], more: Partial<Frame> = {}): string {
+    const frame: Frame = { type, case: nodeRandom.bytes(16), to, ...more }
+    const all = [...frameLeaves(frame), ...leaves]
+    const said = { type, case: frame.case, to, leaves: all, copyToOwnDevices: false }
+    return hex(this.home.vault.transaction((tx) => this.outbox.compose(tx, said)))
+  }
+
+  record(id: string): MessageRecord | undefined {
+    return this.home.vault.read((tx) => tx.get("messages", id))
+  }
+
+  /** What has been received, oldest first. */
+  received(): MessageRecord[] {
+    return this.home.vault
+      .read((tx) => [...tx.list("messages")].map(([, row]) => row))
+      .filter(({ direction }) => direction === "in")
+      .toSorted((a, b) => a.order - b.order)
+  }
+
+  /** Kinds and texts of the notices, oldest first. */
+  notices(): string[] {
+    return this.home.vault.read((tx) => [...tx.list("notices")].map(([, { kind, text }]) => `${kind}: ${text}`))
+  }
+
+  journal(event: string): readonly JournalDetails[] {
+    return this.home.vault.read((tx) =>
+      [...tx.journal()].filter((record) => record.event === event).map(({ details }) => details),
+    )
+  }
+
   // --- the dishonest peer ---
 
   /** To one device, under this prekey. */
@@ -129,7 +161,13 @@ export class Inside {
     return this.forgeTo(type, [{ to, prekey }], forgery).envelopes[0]!.bytes
   }
 
-  forgeTo(type: MessageType, recipients: readonly { to: Inside; prekey: Signed }[], forgery: Forgery = {}): Sealed {
+  /** To several, in one message; `random` so that two of them can have one header. */
+  forgeTo(
+    type: MessageType,
+    recipients: readonly { readonly to: Inside; readonly prekey: Signed }[],
+    forgery: Forgery = {},
+    random = (length: number) => nodeRandom.bytes(length),
+  ): Sealed {
     const { deviceKey, identity, machine, mirror, now, officer, realm } = this.home
     const pocs = forgery.to ?? recipients.map(({ to }) => to.home.identity.poc)
     const frame: Frame = {
@@ -151,7 +189,7 @@ export class Inside {
       contentKey: forgery.contentKey ?? nodeRandom.bytes(32),
       leaves: forgery.allLeaves ?? [...frameLeaves(frame), ...(forgery.leaves ?? [])],
       recipients: recipients.map(({ to, prekey }) => this.#recipient(to, prekey, forgery)),
-      random: (length) => nodeRandom.bytes(length),
+      random,
       deflate: machine.deflate,
     })
   }
@@ -160,7 +198,7 @@ export class Inside {
     const { device, mailbox, poc } = to.home.identity
     const listed = to.home.mirror.state.device(device)!
     const statement = checkPrekey(this.home.realm, { id: device, signingKey: listed.key }, prekey, this.home.now)
-    const next = { incarnation: this.incarnation, n: ++this.#sent }
+    const next = { incarnation: nodeRandom.bytes(16) as Incarnation, n: 1 }
     return { poc, device, mailbox, prekey: statement, pairSequence: pairSequence ?? next }
   }
 
@@ -168,6 +206,40 @@ export class Inside {
     this.home.close()
     await this.home.vault.close()
   }
+}
+
+/** The member's vault as it stands on the disk now, opened as after a crash. */
+export async function restarted(network: TestNetwork, name: Name): Promise<Inside> {
+  return Inside.open(network, name, { storage: new MemoryVaultStorage(snapshot(network.vaultPath(name))()) })
+}
+
+/** Members of a network without a relay, each with its vault open, and the post between them. */
+export interface Desks<N extends Name> {
+  readonly network: TestNetwork
+  readonly post: Post
+  readonly at: Readonly<Record<N, Inside>>
+}
+
+/** For the tests of one file or `describe`: made once, and before each test as it was at first, with the clock set right. */
+export function useDesks<N extends Name>(...names: readonly N[]): Desks<N> {
+  const desks = {} as { network: TestNetwork; post: Post; at: Record<N, Inside> }
+  let rewind: (() => void)[] = []
+  beforeAll(async () => {
+    desks.network = await TestNetwork.open({ members: names, relay: "none" })
+    const rows = await Promise.all(names.map(async (name) => [name, await Inside.open(desks.network, name)] as const))
+    desks.at = Object.fromEntries(rows) as Record<N, Inside>
+    desks.post = new Post().add(...rows.map(([, desk]) => desk))
+    rewind = rows.map(([, desk]) => rewinder(desk))
+  })
+  beforeEach(() => {
+    desks.network.clock.aheadSeconds = 0
+    for (const go of rewind) go()
+  })
+  afterAll(async () => {
+    for (const desk of Object.values<Inside>(desks.at)) await desk.close()
+    await desks.network.close()
+  })
+  return desks
 }
 
 /** An envelope on its way, and what is in it. */
@@ -222,7 +294,7 @@ export class Post {
 }
 
 /** A vault as it stands on the disk, to be opened in memory as often as a test likes. */
-export function snapshot(path: string): () => VaultStorage {
+export function snapshot(path: string): () => MemoryVaultFile {
   const storage = openVaultFile(path)
   const disk = storage.read((rows) => {
     const file = new MemoryVaultFile()
@@ -236,7 +308,7 @@ export function snapshot(path: string): () => VaultStorage {
     const file = new MemoryVaultFile()
     for (const [name, value] of disk.meta) file.meta.set(name, value)
     for (const [place, record] of disk.records) file.records.set(place, record)
-    return new MemoryVaultStorage(file)
+    return file
   }
 }
 

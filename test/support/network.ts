@@ -102,7 +102,7 @@ export class TestNetwork {
   trust = ""
   #directory: Directory | undefined
   #relay: { readonly server: RelayServer; readonly mirror: DirectoryMirror; readonly close: () => Promise<void> } | undefined
-  readonly #relayKey = new SigningKey(nodeRandom.bytes(32))
+  readonly relayKey = new SigningKey(nodeRandom.bytes(32))
   readonly #options: NetworkOptions
   readonly #opened = new Set<Poc>()
 
@@ -246,8 +246,8 @@ export class TestNetwork {
       },
     })
     this.trust = this.#directory.trustFile()
-    const { publicKey } = this.#relayKey
-    const member = signPossession(this.#relayKey, realm, { use: "relay", host: relayHost })
+    const { publicKey } = this.relayKey
+    const member = signPossession(this.relayKey, realm, { use: "relay", host: relayHost })
     await this.#approve(
       await this.#directory.listRelay({ host: relayHost, urls: [], organisation: "Relay of Tests", key: publicKey, member }),
     )
@@ -294,7 +294,7 @@ export class TestNetwork {
 
   async #startRelay(): Promise<void> {
     const { certificate } = this.directory.state.relay(relayHost)!
-    const [key, host] = [this.#relayKey, relayHost]
+    const [key, host] = [this.relayKey, relayHost]
     if (this.#options.relay === "malicious") {
       this.malicious = await MaliciousRelay.start({ realm, host, key, certificate, directory: () => this.directory })
       this.url = this.malicious.url

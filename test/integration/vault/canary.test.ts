@@ -1,4 +1,4 @@
-/** Nothing that is put into a vault can be read in its files, whatever is done with them (docs/parts/vault.md). */
+/** Nothing that is put into a vault can be read in its files, whatever is done with them (docs/vault.md). */
 import { spawnSync } from "node:child_process"
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"

@@ -242,6 +242,8 @@ describe("the journal", () => {
     const { vault } = await memoryVault()
     const append = () => vault.transaction((tx) => tx.appendJournal({ event: "invented" as "received" }))
     expect(codeOf(append)).toBe("ERR_USAGE")
+    const fraction = () => vault.transaction((tx) => tx.appendJournal({ event: "received", details: { n: 0.5 } }))
+    expect(codeOf(fraction)).toBe("ERR_MALFORMED")
   })
 
   test("with a record taken out or changed under the open vault does not check out", async () => {

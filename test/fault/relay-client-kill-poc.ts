@@ -1,0 +1,71 @@
+/**
+ * A PoC on its own vault until it is killed: `send` writes messages as fast as the relay accepts them, `receive` signs for
+ * some of what arrives, `settle` writes nothing more and says when nothing is left to do. What it says is sure.
+ */
+import { join } from "node:path"
+import { openPoc, type Poc } from "../../client-sdk/index.ts"
+import { say, seededRandom } from "./store-load.ts"
+
+/** Messages that have not been accepted yet, of this run. */
+const underWayMax = 6
+
+const [home, relay, role, run] = process.argv.slice(2)
+const random = seededRandom(Number(run))
+const file = (name: string): string => join(home!, name)
+
+process.stdin.on("end", () => process.exit(1)).resume()
+const poc = await openPoc({
+  vault: file("device-1.vault"),
+  keyFile: file("device-1.key"),
+  officer: { keyFile: file("officer.key"), title: "duty officer (exercise)" },
+  relay: relay!,
+  connect: false,
+})
+const underWay = new Set<string>()
+poc.on((event) => {
+  if (event.kind === "accepted") {
+    underWay.delete(event.message)
+    say("accepted", event.message)
+  }
+  if (event.kind === "message" && event.type === "notification") {
+    say("arrived", event.message)
+    // Not inside the SDK's own call.
+    if (role === "receive" && random() < 0.3) setImmediate(() => poc.message(event.message).acknowledge())
+  }
+})
+poc.connect()
+say("open")
+void watchLink(poc)
+if (role === "send") await send(poc)
+if (role === "receive") await take(poc)
+if (role === "settle") await settle(poc)
+
+async function send(from: Poc): Promise<never> {
+  for (let n = 0; ; n++) {
+    await from.until(() => (underWay.size < underWayMax ? true : undefined))
+    const text = `${run}-${n} `.repeat(1 + Math.floor(random() * 400))
+    const content = { summary: `${run}-${n}`, observed: text, requestedAction: "none" }
+    const { id } = from.send({ to: ["sg/technical"], tlp: "AMBER", subject: `${run}-${n}`, content })
+    underWay.add(id)
+    say("composed", id)
+  }
+}
+
+/** As an application reads: each message once. */
+async function take(from: Poc): Promise<void> {
+  for await (const { id } of from.inbox()) say("given", id)
+}
+
+async function settle(from: Poc): Promise<void> {
+  const isSettled = (): boolean =>
+    from.sent().every(({ status }) => status!.every(({ state }) => state === "delivered" || state === "acknowledged"))
+  await from.until(() => (isSettled() ? true : undefined))
+  await from.drain()
+  for (const { id } of from.received()) say("given", id)
+  say("settled")
+}
+
+async function watchLink(from: Poc): Promise<void> {
+  await from.until(() => (from.ready ? true : undefined))
+  say("ready")
+}
