@@ -67,15 +67,17 @@ export async function openHome(options: HomeOptions, connect: boolean): Promise<
 }
 
 /** The folder of a sandbox's PoC, by `state/role`. */
-export const sandboxHome = (data: string, as: string): string =>
-  join(data, "pocs", as.split("/").slice(0, 2).join("-"))
+export const sandboxHome = (data: string, as: string): string => join(data, "pocs", as.split("/").slice(0, 2).join("-"))
 
 async function passphrase(options: HomeOptions, poc: string): Promise<string> {
   if (options.passphraseFile !== undefined) {
     try {
       return readFileSync(options.passphraseFile, "utf8").replace(/\r?\n$/, "")
     } catch (cause) {
-      throw new ValiseError("ERR_PASSPHRASE", "the passphrase file cannot be read", { cause, hint: options.passphraseFile })
+      throw new ValiseError("ERR_PASSPHRASE", "the passphrase file cannot be read", {
+        cause,
+        hint: options.passphraseFile,
+      })
     }
   }
   if (!options.input || !process.stdin.isTTY)

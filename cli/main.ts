@@ -24,7 +24,9 @@ export function program(): Command {
   relayVerbs(command)
   sandboxVerbs(command)
   for (const each of [command, ...command.commands, ...command.commands.flatMap((verb) => verb.commands)])
-    each.exitOverride().configureOutput({ outputError: () => {}, writeErr: (text) => wantsJson || process.stderr.write(text) })
+    each
+      .exitOverride()
+      .configureOutput({ outputError: () => {}, writeErr: (text) => wantsJson || process.stderr.write(text) })
   return command
 }
 

@@ -13,7 +13,9 @@ if (Number(process.versions.node.split(".")[0]) >= 24) {
 } else {
   const own = ownNode()
   if (!own) {
-    process.stderr.write("valise: error: this needs Node 24 or later\nvalise: hint: run `npm install` in the project's folder; it brings its own\n")
+    process.stderr.write(
+      "valise: error: this needs Node 24 or later\nvalise: hint: run `npm install` in the project's folder; it brings its own\n",
+    )
     process.exit(1)
   }
   const done = spawnSync(own, [main, ...process.argv.slice(2)], { stdio: "inherit" })

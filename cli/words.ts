@@ -1,12 +1,5 @@
 /** Results in words for a duty officer. Text that others wrote goes through `safe` before it reaches a terminal. */
-import type {
-  ConsentView,
-  Contact,
-  Identity,
-  MessageView,
-  Notice,
-  RecipientStatus,
-} from "../client-sdk/index.ts"
+import type { ConsentView, Contact, Identity, MessageView, Notice, RecipientStatus } from "../client-sdk/index.ts"
 import { faint, safe, strong, table } from "./io.ts"
 
 export function whoamiWords(identity: Identity, notices: readonly Notice[]): string {
@@ -42,7 +35,11 @@ export function inboxWords(messages: readonly MessageView[], none: string): stri
       view.direction === "in" ? view.from : view.to.join(", "),
       view.tlp ? `TLP:${view.tlp}` : "",
       headline(view),
-      view.direction === "in" ? (view.acknowledged ? "seen" : "") : (view.status ?? []).map((row) => row.state).join(", "),
+      view.direction === "in"
+        ? view.acknowledged
+          ? "seen"
+          : ""
+        : (view.status ?? []).map((row) => row.state).join(", "),
     ]),
   )
 }
@@ -62,10 +59,12 @@ export function messageWords(view: MessageView, others: readonly MessageView[] =
     if (view.response.redirectedTo) lines.push(`turn to: ${safe(view.response.redirectedTo)}`)
   }
   if (view.content !== null && typeof view.content === "object")
-    for (const [name, value] of Object.entries(view.content)) lines.push(`${name}: ${indented(String(value)).trimStart()}`)
+    for (const [name, value] of Object.entries(view.content))
+      lines.push(`${name}: ${indented(String(value)).trimStart()}`)
   const parts = view.parts.filter(({ name }) => name !== "body" && name !== "response" && name !== "statement")
   if (parts.length > 0) lines.push(`parts: ${parts.map(({ name, bytes }) => `${name} (${bytes} bytes)`).join(", ")}`)
-  if (view.direction === "in") lines.push(view.acknowledged ? `seen and signed for: ${view.acknowledged}` : "not acknowledged yet")
+  if (view.direction === "in")
+    lines.push(view.acknowledged ? `seen and signed for: ${view.acknowledged}` : "not acknowledged yet")
   for (const row of view.status ?? []) lines.push(...recipientWords(row))
   if (others.length > 0) lines.push("", "In the same case:", inboxWords(others, ""))
   lines.push("", faint(nextSteps(view)))
@@ -74,8 +73,7 @@ export function messageWords(view: MessageView, others: readonly MessageView[] =
 
 export function sentWords(view: MessageView, accepted: boolean): string {
   const id = strong(view.id.slice(0, 8))
-  if (accepted)
-    return `${id} is sealed, and the relay has signed that it stores it for ${view.to.join(", ")}`
+  if (accepted) return `${id} is sealed, and the relay has signed that it stores it for ${view.to.join(", ")}`
   return (
     `${id} is durable in the outbox, but not at the relay yet. It goes out by itself when the relay can be reached` +
     ` and the process that holds the line (or this command) runs.`
@@ -95,7 +93,9 @@ function forwardWords(view: MessageView): string {
   const { forwarder, parts, unverified, verifiedFrom } = view.forward!
   const shared = parts.map(({ name }) => safe(name)).join(", ")
   return verifiedFrom
-    ? strong(`verified from ${verifiedFrom}: ${shared}, forwarded by ${forwarder} with the consent of everyone involved`)
+    ? strong(
+        `verified from ${verifiedFrom}: ${shared}, forwarded by ${forwarder} with the consent of everyone involved`,
+      )
     : strong(`unverified: the forwarder's word only (${forwarder}; ${unverified ?? "not judged yet"})`)
 }
 
@@ -109,8 +109,10 @@ function recipientWords(row: RecipientStatus): string[] {
     ]
     lines.push(`  device ${device.device.slice(0, 8)}: ${steps.filter(Boolean).join("; ")}`)
   }
-  if (row.acknowledged) lines.push(`  seen by "${safe(row.acknowledged.officer)}" ${row.acknowledged.at} (does not indicate concurrence)`)
-  if (row.response) lines.push(`  answered ${row.response.disposition} ${row.response.at} (${row.response.message.slice(0, 8)})`)
+  if (row.acknowledged)
+    lines.push(`  seen by "${safe(row.acknowledged.officer)}" ${row.acknowledged.at} (does not indicate concurrence)`)
+  if (row.response)
+    lines.push(`  answered ${row.response.disposition} ${row.response.at} (${row.response.message.slice(0, 8)})`)
   return lines
 }
 

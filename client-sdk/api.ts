@@ -62,7 +62,14 @@ export interface RecipientStatus {
   readonly acknowledged?: { readonly officer: string; readonly at: string }
   readonly response?: { readonly disposition: Disposition; readonly at: string; readonly message: Id }
   /** `waiting` nothing has left this device; `undelivered` expired without a device's receipt; `delivered-silent` nobody has acknowledged. */
-  readonly state: "waiting" | "accepted" | "delivered" | "acknowledged" | "responded" | "undelivered" | "delivered-silent"
+  readonly state:
+    | "waiting"
+    | "accepted"
+    | "delivered"
+    | "acknowledged"
+    | "responded"
+    | "undelivered"
+    | "delivered-silent"
 }
 
 export interface DeviceStatus {
@@ -182,9 +189,19 @@ export type LinkStatus =
 /** Everything that happens, in the order in which it became durable. */
 export type PocEvent =
   | { readonly kind: "link"; readonly status: LinkStatus }
-  | { readonly kind: "message"; readonly message: Id; readonly type: MessageType; readonly case: Id; readonly from: PocAddress }
+  | {
+      readonly kind: "message"
+      readonly message: Id
+      readonly type: MessageType
+      readonly case: Id
+      readonly from: PocAddress
+    }
   | { readonly kind: "accepted"; readonly message: Id; readonly poc: PocAddress; readonly device: Id }
   | { readonly kind: "delivered"; readonly message: Id; readonly poc: PocAddress; readonly device: Id }
   | { readonly kind: "acknowledged"; readonly message: Id; readonly poc: PocAddress; readonly officer: string }
-  | { readonly kind: "consent"; readonly requestId: Id; readonly change: "requested" | "granted" | "refused" | "withdrawn" | "attested" | "verified" }
+  | {
+      readonly kind: "consent"
+      readonly requestId: Id
+      readonly change: "requested" | "granted" | "refused" | "withdrawn" | "attested" | "verified"
+    }
   | { readonly kind: "notice"; readonly notice: Notice }

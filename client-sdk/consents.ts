@@ -29,7 +29,16 @@ import {
   type RequestId,
 } from "../protocol/consent.ts"
 import { ValiseError } from "../protocol/errors.ts"
-import { judgeForward, mayAttest, mayConsent, mayForward, type Denied, type ForwardJudgement, type HeldMessage, type Paper } from "../protocol/forward.ts"
+import {
+  judgeForward,
+  mayAttest,
+  mayConsent,
+  mayForward,
+  type Denied,
+  type ForwardJudgement,
+  type HeldMessage,
+  type Paper,
+} from "../protocol/forward.ts"
 import { leafHashesOf, saltOf, type Leaf } from "../protocol/leaves.ts"
 import { fixed } from "../protocol/limits.ts"
 import { forwardingAllowed } from "../protocol/tlp.ts"
@@ -72,7 +81,10 @@ export class Consents {
   request(tx: Tx, record: MessageRecord, asked: ConsentAsked): string {
     const { identity, machine, now } = this.#home
     if (record.from === identity.poc)
-      throw new ValiseError("ERR_USAGE", "whoever wrote a message sends it; consent is for passing on what others wrote")
+      throw new ValiseError(
+        "ERR_USAGE",
+        "whoever wrote a message sends it; consent is for passing on what others wrote",
+      )
     if (asked.with === identity.poc || asked.leaves.every((name) => name === "involved"))
       throw new ValiseError("ERR_USAGE", "a request names another PoC and at least one part")
     requireText(asked.purpose, 1)
@@ -108,7 +120,13 @@ export class Consents {
       mine: "granted",
     }
     const others = held.involved.filter((poc) => poc !== identity.poc)
-    this.#send(tx, record.case, "consent-request", others, encodeConsentRequest({ ...scope, content: held.contentHash }))
+    this.#send(
+      tx,
+      record.case,
+      "consent-request",
+      others,
+      encodeConsentRequest({ ...scope, content: held.contentHash }),
+    )
     this.#consent(tx, row, record.case)
     this.#put(tx, row)
     tx.appendJournal({ event: "consent", details: { request: hex(requestId), change: "requested" } })
@@ -193,7 +211,11 @@ export class Consents {
     const receiver = this.#receivers[record.type]
     if (!bytes || !receiver) return []
     try {
-      return receiver(tx, record, bytes, { key, notices }).map(([requestId, change]) => ({ kind: "consent", requestId: hex(requestId), change }))
+      return receiver(tx, record, bytes, { key, notices }).map(([requestId, change]) => ({
+        kind: "consent",
+        requestId: hex(requestId),
+        change,
+      }))
     } catch (error) {
       const reason = error instanceof ValiseError ? error.code : "ERR_INTERNAL"
       tx.appendJournal({ event: "consent", details: { message: hex(record.id), refused: reason } })
@@ -229,10 +251,7 @@ export class Consents {
       // Every consent of a PoC is kept: which one the sender attests is the sender's choice.
       if (row.consents.filter(({ from }) => from === record.from).length >= consentsPerPocMax) return []
       const signature = leafNamed(record.leaves, "signature")
-      const signed =
-        row.role === "sender" && record.officer
-          ? this.#requireSignature(record, bytes, signature)
-          : {}
+      const signed = row.role === "sender" && record.officer ? this.#requireSignature(record, bytes, signature) : {}
       const consents = [...row.consents, { ...paper, ...signed }]
       const next: ConsentRecord = { ...row, consents, refused: row.refused.filter((poc) => poc !== record.from) }
       this.#put(tx, next)
@@ -306,7 +325,13 @@ export class Consents {
           : { requestId, unverified: judgement.reason },
       })
       verified ||= judgement.verified
-      if (judgement.verified) this.#put(tx, { ...row, scope: scopeOf(judgement.attestation), involved: [...judgement.involved], attested: true })
+      if (judgement.verified)
+        this.#put(tx, {
+          ...row,
+          scope: scopeOf(judgement.attestation),
+          involved: [...judgement.involved],
+          attested: true,
+        })
       if (judgement.verified && !before) this.#used(tx, record, row, judgement.involved)
     }
     return verified
@@ -359,7 +384,13 @@ export class Consents {
     const consents = verdict.allowed ? verdict.consents : []
     const attestation = attestationOf(row.scope, consents, now, now + fixed.attestationSecondsMax)
     this.#send(tx, record.case, "attestation", [row.scope.thirdParty], encodeAttestation(attestation))
-    this.#send(tx, record.case, "attested", [row.scope.forwarder], encodeConsentWithdrawal({ v: 1, requestId: row.requestId }))
+    this.#send(
+      tx,
+      record.case,
+      "attested",
+      [row.scope.forwarder],
+      encodeConsentWithdrawal({ v: 1, requestId: row.requestId }),
+    )
     this.#put(tx, { ...row, attested: true })
     tx.appendJournal({ event: "consent", details: { request: hex(row.requestId), change: "attested" } })
   }
@@ -539,7 +570,10 @@ export function judgementOf(home: Home, record: MessageRecord, row: ConsentRecor
 function requireText(text: string, charactersMin: number): void {
   const length = text.isWellFormed() ? Array.from(text).length : Number.NaN
   if (length >= charactersMin && length <= fixed.purposeCharactersMax) return
-  throw new ValiseError("ERR_USAGE", `a purpose or reason has ${charactersMin} to ${fixed.purposeCharactersMax} characters`)
+  throw new ValiseError(
+    "ERR_USAGE",
+    `a purpose or reason has ${charactersMin} to ${fixed.purposeCharactersMax} characters`,
+  )
 }
 
 const withdrawnOf = (row: ConsentRecord) => row.withdrawn.map((from) => ({ from, requestId: row.requestId }))

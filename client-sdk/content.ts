@@ -36,16 +36,10 @@ export interface Notification {
 }
 
 export function frameLeaves(frame: Frame): Leaf[] {
-  const leaves: Leaf[] = [
-    textLeaf("type", frame.type),
-    textLeaf("case", hex(frame.case)),
-    jsonLeaf("to", frame.to),
-  ]
+  const leaves: Leaf[] = [textLeaf("type", frame.type), textLeaf("case", hex(frame.case)), jsonLeaf("to", frame.to)]
   if (frame.involved) leaves.push(jsonLeaf("involved", frame.involved))
   if (frame.inReplyTo)
-    leaves.push(
-      jsonLeaf("inReplyTo", { message: hex(frame.inReplyTo.message), content: hex(frame.inReplyTo.content) }),
-    )
+    leaves.push(jsonLeaf("inReplyTo", { message: hex(frame.inReplyTo.message), content: hex(frame.inReplyTo.content) }))
   return leaves
 }
 
@@ -111,7 +105,9 @@ export function readFrame(leaves: readonly Leaf[]): Frame {
     case: caseId.data,
     to: to.data,
     ...(involved && { involved }),
-    ...(inReplyTo && { inReplyTo: { message: inReplyTo.data.message as MessageId, content: inReplyTo.data.content as Hash } }),
+    ...(inReplyTo && {
+      inReplyTo: { message: inReplyTo.data.message as MessageId, content: inReplyTo.data.content as Hash },
+    }),
   }
 }
 

@@ -47,7 +47,13 @@ const heldMax = 2 * chosen.deliveriesInFlightMax
 /** A vault goes back in time seldom: a relay that says so again within the hour is not believed. */
 const rollBackEverySeconds = 3600
 /** The vault failed, not the envelope: nothing counts, and everything is tried again. */
-const vaultFailures: ReadonlySet<ErrorCode> = new Set(["ERR_DISK", "ERR_TIMEOUT", "ERR_VAULT", "ERR_VAULT_TAMPERED", "ERR_USAGE"])
+const vaultFailures: ReadonlySet<ErrorCode> = new Set([
+  "ERR_DISK",
+  "ERR_TIMEOUT",
+  "ERR_VAULT",
+  "ERR_VAULT_TAMPERED",
+  "ERR_USAGE",
+])
 
 export class Courier {
   readonly #parts: CourierParts
@@ -313,7 +319,9 @@ export class Courier {
     this.#publishAfterMs = this.#nowMs + publishRetryMs
     const isClockWrong = Math.abs(this.#relayAheadSeconds) > fixed.clockSkewSecondsMax
     const didLately = home.vault.read((tx) =>
-      [...tx.list("notices")].some(([, row]) => row.text === rollBackText && Math.abs(home.now - row.at) < rollBackEverySeconds),
+      [...tx.list("notices")].some(
+        ([, row]) => row.text === rollBackText && Math.abs(home.now - row.at) < rollBackEverySeconds,
+      ),
     )
     const why = isClockWrong ? "its clock and this machine's differ by more than ten minutes" : "it gives no reason"
     const text = `the relay refuses this device's prekeys: ${why}`
@@ -358,7 +366,8 @@ export class Courier {
   /** The line is held by one process of this vault: whoever else logs in with its key has a copy of it. */
   #suspectCopy(): void {
     const { home } = this.#parts
-    const text = "somebody else logged in at the relay as this device: a copy of this vault is running, or its key was stolen"
+    const text =
+      "somebody else logged in at the relay as this device: a copy of this vault is running, or its key was stolen"
     void this.#attempt(async () => home.commit((tx, notices) => home.notice(tx, notices, "roll-back", text)))
   }
 

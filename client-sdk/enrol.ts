@@ -2,13 +2,7 @@
  * Enrolment at the PoC: keys are made here and never leave. What goes to the directory is public: keys, each with its own
  * signature that it belongs to this PoC (`member`), and manifests signed by the PoC's key.
  */
-import {
-  deviceIdOf,
-  mailboxOf,
-  officerIdOf,
-  type PocAddress,
-  type Realm,
-} from "../protocol/address.ts"
+import { deviceIdOf, mailboxOf, officerIdOf, type PocAddress, type Realm } from "../protocol/address.ts"
 import { hex } from "../protocol/bytes.ts"
 import { ValiseError } from "../protocol/errors.ts"
 import { fixed } from "../protocol/limits.ts"

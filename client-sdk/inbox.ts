@@ -96,7 +96,9 @@ export class Inbox {
         prekey: prekey.id,
       })
       const isReceipt = frame.type === "device-receipt" || frame.type === "officer-receipt"
-      const key = isReceipt ? hex(header.messageId) : placeOf(tx, { device: header.sender.device, id: header.messageId })
+      const key = isReceipt
+        ? hex(header.messageId)
+        : placeOf(tx, { device: header.sender.device, id: header.messageId })
       if (key === undefined) return this.#equivocated(tx, notices, opened)
       if (prekey.kind === "one-time") tx.delete("prekeys", hex(prekey.id)) // defence: 10 erase-one-time-key
       this.#watchSequence(tx, notices, opened)
@@ -292,8 +294,11 @@ export class Inbox {
 function skippedNumbers(opened: Good, me: DeviceId): Set<number> {
   try {
     const named: unknown = JSON.parse(readText(opened.leaves, "skipped") ?? "{}")
-    const mine = named && typeof named === "object" ? Object.entries(named).find(([device]) => device === hex(me)) : undefined
-    return new Set(Array.isArray(mine?.[1]) ? mine[1].filter((n): n is number => Number.isSafeInteger(n)).slice(0, 64) : [])
+    const mine =
+      named && typeof named === "object" ? Object.entries(named).find(([device]) => device === hex(me)) : undefined
+    return new Set(
+      Array.isArray(mine?.[1]) ? mine[1].filter((n): n is number => Number.isSafeInteger(n)).slice(0, 64) : [],
+    )
   } catch {
     return new Set()
   }

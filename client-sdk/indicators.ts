@@ -40,7 +40,9 @@ export function checkBundle(bytes: Uint8Array): BundleFormat {
   }
   if (stixBundle.safeParse(value).success) return "stix-2.1"
   if (mispEvent.safeParse(value).success) return "misp-event"
-  throw new ValiseError("ERR_CONTENT", "the indicators are JSON, but neither a STIX 2.1 bundle nor a MISP event", { hint })
+  throw new ValiseError("ERR_CONTENT", "the indicators are JSON, but neither a STIX 2.1 bundle nor a MISP event", {
+    hint,
+  })
 }
 
 /** Values of indicators as they stand in the bundle: quoted literals of STIX patterns, `value` and `name` of observables, values of MISP attributes. */

@@ -9,7 +9,10 @@ import { checkBundle } from "./indicators.ts"
 const text = (max: number) =>
   z
     .string()
-    .refine((value) => value.trim() !== "" && value.isWellFormed() && Array.from(value).length <= max, `1 to ${max} characters`)
+    .refine(
+      (value) => value.trim() !== "" && value.isWellFormed() && Array.from(value).length <= max,
+      `1 to ${max} characters`,
+    )
 
 /** A subject is one line on a screen; a note or reply is what a template's field holds. */
 const subject = text(300)

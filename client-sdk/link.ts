@@ -102,10 +102,7 @@ export class Link implements Carrier {
     return this.#ask({ type: "sync-log", from }, "log")
   }
 
-  async #ask<N extends RelayFrame["type"]>(
-    frame: ClientFrame,
-    expected: N,
-  ): Promise<Extract<RelayFrame, { type: N }>> {
+  async #ask<N extends RelayFrame["type"]>(frame: ClientFrame, expected: N): Promise<Extract<RelayFrame, { type: N }>> {
     const answer = await this.#live().ask(frame)
     if (answer.type !== expected) throw new ValiseError("ERR_PROTOCOL", "the relay answered with another frame")
     return answer as Extract<RelayFrame, { type: N }>
@@ -120,7 +117,9 @@ export class Link implements Carrier {
   #dial(): void {
     this.#attempt += 1
     this.#events.status({ state: "connecting", attempt: this.#attempt })
-    const session = new Session(this.#home, this.#events, (reason, retryAfterMs) => this.#ended(session, reason, retryAfterMs))
+    const session = new Session(this.#home, this.#events, (reason, retryAfterMs) =>
+      this.#ended(session, reason, retryAfterMs),
+    )
     this.#session = session
     this.#transport.connect(this.#url, session, this.#abort.signal).then(
       (channel) => session.begin(channel),
@@ -157,7 +156,10 @@ class Session {
   readonly #ended: (reason: string, retryAfterMs?: number) => void
   readonly #connection: ClientConnection
   readonly #waiting = new Map<number, Waiting>()
-  readonly #submissions = new Map<number, { resolve: (receipt: RelayReceipt) => void; reject: (error: ValiseError) => void }>()
+  readonly #submissions = new Map<
+    number,
+    { resolve: (receipt: RelayReceipt) => void; reject: (error: ValiseError) => void }
+  >()
   readonly #queue: (() => void)[] = []
   #channel: Channel | undefined
   #credits = 0
@@ -199,7 +201,11 @@ class Session {
       if (event.type === "proof") this.#channel!.send(event.bytes)
       if (event.type === "frame") this.#act(event.frame)
     } catch (error) {
-      this.#finish(error instanceof ValiseError ? error : new ValiseError("ERR_INTERNAL", "the connection failed", { cause: error }))
+      this.#finish(
+        error instanceof ValiseError
+          ? error
+          : new ValiseError("ERR_INTERNAL", "the connection failed", { cause: error }),
+      )
     }
   }
 
@@ -227,7 +233,8 @@ class Session {
 
   ask(frame: ClientFrame): Promise<Received<RelayFrame>> {
     return new Promise((resolve, reject) => {
-      if (this.#over || !this.#connection.may(frame.type)) return reject(new ValiseError("ERR_OFFLINE", "the line is closing"))
+      if (this.#over || !this.#connection.may(frame.type))
+        return reject(new ValiseError("ERR_OFFLINE", "the line is closing"))
       this.#waiting.set(this.tell(frame), { resolve, reject })
       this.#watch()
     })
@@ -236,7 +243,8 @@ class Session {
   submit(frame: Extract<ClientFrame, { type: "submit" }>): Promise<RelayReceipt> {
     return new Promise((resolve, reject) => {
       const go = (): void => {
-        if (this.#over || !this.#connection.may("submit")) return reject(new ValiseError("ERR_OFFLINE", "the line is closing"))
+        if (this.#over || !this.#connection.may("submit"))
+          return reject(new ValiseError("ERR_OFFLINE", "the line is closing"))
         this.#submissions.set(this.tell(frame), { resolve, reject })
         this.#watch()
       }
@@ -260,7 +268,9 @@ class Session {
         break
       case "accepted":
         for (const { about, index, minute, path } of frame.items) {
-          this.#submissions.get(about)?.resolve({ relay: this.#home.identity.relay, batch: frame.batch, index, minute, path })
+          this.#submissions
+            .get(about)
+            ?.resolve({ relay: this.#home.identity.relay, batch: frame.batch, index, minute, path })
           this.#submissions.delete(about)
         }
         this.#next()

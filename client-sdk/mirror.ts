@@ -100,9 +100,13 @@ export class Mirror {
 
   #split(note: Uint8Array): ValiseError {
     this.#vault.transaction((tx) => this.keepContradiction(tx, note))
-    return new ValiseError("ERR_DIRECTORY_SPLIT", "the directory's log contradicts its checkpoint or what it said before", {
-      hint: "compare checkpoints with a PoC of another State by another channel",
-    })
+    return new ValiseError(
+      "ERR_DIRECTORY_SPLIT",
+      "the directory's log contradicts its checkpoint or what it said before",
+      {
+        hint: "compare checkpoints with a PoC of another State by another channel",
+      },
+    )
   }
 
   /** Keeps the first checkpoint that bears the log's signature and contradicts this mirror: evidence of two histories. */

@@ -269,11 +269,23 @@ export class Outbox {
         if (!encapsulate(statement.pk, new Uint8Array(kemCoinsBytes))) throw unfit("is no key")
         this.#refuseOlder(tx, device, statement)
       } catch {
-        this.#wait(tx, notices, key, "withholding", `${listed.poc}: the relay served a prekey that does not verify or is too old`)
+        this.#wait(
+          tx,
+          notices,
+          key,
+          "withholding",
+          `${listed.poc}: the relay served a prekey that does not verify or is too old`,
+        )
         continue
       }
       if (row.strictForwardSecrecy && statement.kind !== "one-time") {
-        this.#wait(tx, notices, key, "no-prekeys", `${listed.poc}: no one-time keys are left, and the message demands one`)
+        this.#wait(
+          tx,
+          notices,
+          key,
+          "no-prekeys",
+          `${listed.poc}: no one-time keys are left, and the message demands one`,
+        )
         continue
       }
       kept.push({ device, prekey })
@@ -281,7 +293,10 @@ export class Outbox {
     }
     const reached = new Set(good.map(({ poc }) => poc))
     if (record.to.every((poc) => reached.has(poc)))
-      return good.map((row) => ({ ...row, pairSequence: { incarnation: tx.incarnation, n: this.#nextNumber(tx, row.device) } }))
+      return good.map((row) => ({
+        ...row,
+        pairSequence: { incarnation: tx.incarnation, n: this.#nextNumber(tx, row.device) },
+      }))
     tx.put("outbox", key, { ...row, state: "composed", prekeys: kept })
     return undefined
   }

@@ -22,7 +22,16 @@ import type {
 } from "./api.ts"
 import type { ConsentRecord, MessageRecord, Reader, Tx } from "./collections.ts"
 import { Consents, consentView } from "./consents.ts"
-import { bytesLeaf, frameLeaves, leafNamed, notificationLeaves, readTlp, responseLeaves, textLeaf, type Frame } from "./content.ts"
+import {
+  bytesLeaf,
+  frameLeaves,
+  leafNamed,
+  notificationLeaves,
+  readTlp,
+  responseLeaves,
+  textLeaf,
+  type Frame,
+} from "./content.ts"
 import { Courier, type Line } from "./courier.ts"
 import { bundleOf } from "./evidence/export.ts"
 import type { Home } from "./home.ts"
@@ -143,7 +152,9 @@ export class Poc {
     if (involved.some((poc) => poc !== identity.poc && !to.includes(poc)))
       throw new ValiseError("ERR_USAGE", "only the sender and recipients can be involved")
     if (involved.length > fixed.involvedMax)
-      throw new ValiseError("ERR_USAGE", `at most ${fixed.involvedMax} PoCs can be involved`, { hint: "name fewer in `involved`" })
+      throw new ValiseError("ERR_USAGE", `at most ${fixed.involvedMax} PoCs can be involved`, {
+        hint: "name fewer in `involved`",
+      })
     const frame: Frame = { type: "notification", case: machine.random.bytes(16), to, involved }
     const leaves = notificationLeaves(frame, {
       tlp: input.tlp,
@@ -163,7 +174,11 @@ export class Poc {
   /** The message whose id begins so. Throws `ERR_NOT_FOUND` or `ERR_AMBIGUOUS`. */
   message(prefix: string): Message {
     const key = this.#home.vault.read((tx) =>
-      keyByPrefix([...tx.list("messages")].filter(([, row]) => isSpoken(row)).map(([key]) => key), prefix, "message"),
+      keyByPrefix(
+        [...tx.list("messages")].filter(([, row]) => isSpoken(row)).map(([key]) => key),
+        prefix,
+        "message",
+      ),
     )
     return new Message(this, key)
   }
@@ -505,8 +520,9 @@ export class Message {
   accepted(signal?: AbortSignal): Promise<RecipientStatus[]> {
     return this.#poc.until(() => {
       const all = this.status()
-      return all.every((row) => row.devices.length > 0 && row.devices.every((device) => !device.prekey || device.accepted)) &&
-        all.every((row) => row.devices.some((device) => device.accepted))
+      return all.every(
+        (row) => row.devices.length > 0 && row.devices.every((device) => !device.prekey || device.accepted),
+      ) && all.every((row) => row.devices.some((device) => device.accepted))
         ? all
         : undefined
     }, signal)

@@ -46,8 +46,7 @@ export class Prekeeper {
       const oneTime = rows.filter(([, row]) => row.kind === "one-time")
       const waiting = oneTime.filter(([, row]) => !row.published && this.#isCurrent(row)).length
       const room = Math.min(fixed.oneTimePrekeys - oneTimeAtRelay - waiting, oneTimeSecretsMax - oneTime.length) // defence: 11 pool-bound => const room = fixed.oneTimePrekeys - oneTimeAtRelay - waiting
-      if (oneTimeAtRelay + waiting <= fixed.oneTimeRefillAt)
-        for (let i = 0; i < room; i++) this.#make(tx, "one-time")
+      if (oneTimeAtRelay + waiting <= fixed.oneTimeRefillAt) for (let i = 0; i < room; i++) this.#make(tx, "one-time")
     })
   }
 

@@ -64,7 +64,15 @@ export class Receipts {
       clause,
     })
     tx.put("messages", key, { ...record, acknowledgedAt: now })
-    this.#store(tx, { message: record.id, kind: "officer-receipt", poc: identity.poc, signer: officer.id, signed, at: now, own: true })
+    this.#store(tx, {
+      message: record.id,
+      kind: "officer-receipt",
+      poc: identity.poc,
+      signer: officer.id,
+      signed,
+      at: now,
+      own: true,
+    })
     this.#outbox.compose(tx, {
       type: "officer-receipt",
       case: record.case,
@@ -121,7 +129,10 @@ export class Receipts {
   }
 
   /** The message that it is about; `undefined` if another device of this PoC sent it, which keeps the receipts for it. */
-  #own(tx: Tx, { messageId, header }: { readonly messageId: MessageId; readonly header: Hash }): MessageRecord | undefined {
+  #own(
+    tx: Tx,
+    { messageId, header }: { readonly messageId: MessageId; readonly header: Hash },
+  ): MessageRecord | undefined {
     const own = messageUnder(tx, messageId, header)
     if (own?.from !== this.#home.identity.poc) throw untrusted()
     return own.direction === "out" ? own : undefined

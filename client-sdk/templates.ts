@@ -40,7 +40,9 @@ export const templateVersion = 1
 /** Throws `ERR_CONTENT` with a hint that names the field. */
 export function checkContent(template: string, content: unknown): Record<string, unknown> {
   if (!Object.hasOwn(templates, template))
-    throw new ValiseError("ERR_CONTENT", "no such template", { hint: `templates: ${Object.keys(templates).join(", ")}` })
+    throw new ValiseError("ERR_CONTENT", "no such template", {
+      hint: `templates: ${Object.keys(templates).join(", ")}`,
+    })
   const parsed = templates[template as TemplateName].safeParse(content)
   if (!parsed.success) {
     const issue = parsed.error.issues[0]

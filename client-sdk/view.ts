@@ -25,7 +25,9 @@ export function keyByPrefix(keys: Iterable<string>, prefix: string, what: string
   const found = [...keys].filter((key) => key.startsWith(wanted))
   if (found.length === 1 && wanted !== "") return found[0]!
   if (found.length === 0 || wanted === "")
-    throw new ValiseError("ERR_NOT_FOUND", `no ${what} with this id`, { hint: "ids are listed by inbox, sent and consent" })
+    throw new ValiseError("ERR_NOT_FOUND", `no ${what} with this id`, {
+      hint: "ids are listed by inbox, sent and consent",
+    })
   throw new ValiseError("ERR_AMBIGUOUS", `${found.length} ${what}s begin with this id`, { hint: "give more digits" })
 }
 
@@ -142,4 +144,16 @@ export function noticeViews(tx: Reader): Notice[] {
 
 export const caseIdOf = (record: MessageRecord): Id => hex(record.case)
 
-const frameNames = new Set(["type", "case", "to", "involved", "inReplyTo", "tlp", "language", "template", "subject", "terms", "skipped"])
+const frameNames = new Set([
+  "type",
+  "case",
+  "to",
+  "involved",
+  "inReplyTo",
+  "tlp",
+  "language",
+  "template",
+  "subject",
+  "terms",
+  "skipped",
+])

@@ -13,7 +13,9 @@ const marker = join(root, "node_modules", ".valise-installed")
 /** @param {boolean} needsDevelopment also what tests, types and lint need; kept where it is there already */
 export function ensureInstalled(needsDevelopment) {
   const development = needsDevelopment || existsSync(join(root, "node_modules", "vitest"))
-  const lock = createHash("sha256").update(readFileSync(join(root, "package-lock.json"))).digest("hex")
+  const lock = createHash("sha256")
+    .update(readFileSync(join(root, "package-lock.json")))
+    .digest("hex")
   const have = existsSync(marker) ? readFileSync(marker, "utf8").split(" ") : []
   if (have[0] === lock && (have[1] === "development" || !development) && existsSync(node)) return
   process.stderr.write("valise: installing packages (once; about a minute on a slow link)\n")

@@ -9,7 +9,9 @@ import { join } from "node:path"
 import { parseArgs } from "node:util"
 import { runKills } from "../test/fault/relay-client-kill-run.ts"
 
-const { values } = parseArgs({ options: { rounds: { type: "string", default: "100" }, seed: { type: "string" }, keep: { type: "boolean" } } })
+const { values } = parseArgs({
+  options: { rounds: { type: "string", default: "100" }, seed: { type: "string" }, keep: { type: "boolean" } },
+})
 const seed = Number(values.seed ?? Date.now() % 1_000_000)
 const folder = mkdtempSync(join(tmpdir(), "valise-kills-"))
 console.log(`seed ${seed}, files in ${folder}`)
@@ -21,7 +23,9 @@ const outcome = await runKills({
   told: (words) => console.log(words),
 })
 const { accepted, composed, faults, kills, rounds } = outcome
-console.log(`${rounds} rounds, ${kills} kills, ${composed} messages written, ${accepted} accepted, ${faults.length} faults`)
+console.log(
+  `${rounds} rounds, ${kills} kills, ${composed} messages written, ${accepted} accepted, ${faults.length} faults`,
+)
 for (const fault of faults) console.log(`FAULT ${fault}`)
 if (!values.keep && faults.length === 0) rmSync(folder, { recursive: true, force: true })
 process.exitCode = faults.length === 0 ? 0 : 1

@@ -52,12 +52,18 @@ interface Import {
 }
 
 const imports: Import[] = files.flatMap((file) =>
-  [...readFileSync(join(root, file), "utf8").matchAll(/^(?:import|export)\s+(type\s+)?(?:[^"';]*?\sfrom\s+)?"([^"]+)"/gm)].map(
-    ([, typeOnly, from]) => ({ file, from: from!, typeOnly: typeOnly !== undefined }),
-  ),
+  [
+    ...readFileSync(join(root, file), "utf8").matchAll(
+      /^(?:import|export)\s+(type\s+)?(?:[^"';]*?\sfrom\s+)?"([^"]+)"/gm,
+    ),
+  ].map(([, typeOnly, from]) => ({ file, from: from!, typeOnly: typeOnly !== undefined })),
 )
 
-const packageOf = (from: string): string => from.split("/").slice(0, from.startsWith("@") ? 2 : 1).join("/")
+const packageOf = (from: string): string =>
+  from
+    .split("/")
+    .slice(0, from.startsWith("@") ? 2 : 1)
+    .join("/")
 
 describe("layers", () => {
   test.each(Object.entries(layers))("%s imports only what it may", (here, allowed) => {
@@ -66,7 +72,13 @@ describe("layers", () => {
       .map(({ file, from, typeOnly }) => ({ file, target: normalize(join(dirname(file), from)), typeOnly }))
       .filter(({ file, target, typeOnly }) => {
         const there = target.split("/")[0]!
-        return !(here === there || choosers[file] === target || allowed.includes(there) || allowed.includes(target) || (typeOnly && allowed.includes(`types:${there}`)))
+        return !(
+          here === there ||
+          choosers[file] === target ||
+          allowed.includes(there) ||
+          allowed.includes(target) ||
+          (typeOnly && allowed.includes(`types:${there}`))
+        )
       })
     expect(foreign).toEqual([])
   })

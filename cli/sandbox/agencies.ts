@@ -11,12 +11,47 @@ export interface Agency {
 }
 
 export const cast = {
-  ke: { state: "ke", role: "technical", agency: "baobab", organisation: "Baobab Exercise CERT", devices: 1, automatic: false },
-  sg: { state: "sg", role: "technical", agency: "banyan", organisation: "Banyan Exercise CERT", devices: 1, automatic: true },
+  ke: {
+    state: "ke",
+    role: "technical",
+    agency: "baobab",
+    organisation: "Baobab Exercise CERT",
+    devices: 1,
+    automatic: false,
+  },
+  sg: {
+    state: "sg",
+    role: "technical",
+    agency: "banyan",
+    organisation: "Banyan Exercise CERT",
+    devices: 1,
+    automatic: true,
+  },
   br: { state: "br", role: "technical", agency: "ipe", organisation: "Ipe Exercise CERT", devices: 2, automatic: true },
-  fr: { state: "fr", role: "technical", agency: "mimosa", organisation: "Mimosa Exercise CERT", devices: 1, automatic: true },
-  frDiplomatic: { state: "fr", role: "diplomatic", agency: "cedar", organisation: "Cedar Exercise Ministry", devices: 1, automatic: true },
-  un: { state: "un", role: "secretariat", agency: "exercise", organisation: "Exercise Secretariat", devices: 1, automatic: false },
+  fr: {
+    state: "fr",
+    role: "technical",
+    agency: "mimosa",
+    organisation: "Mimosa Exercise CERT",
+    devices: 1,
+    automatic: true,
+  },
+  frDiplomatic: {
+    state: "fr",
+    role: "diplomatic",
+    agency: "cedar",
+    organisation: "Cedar Exercise Ministry",
+    devices: 1,
+    automatic: true,
+  },
+  un: {
+    state: "un",
+    role: "secretariat",
+    agency: "exercise",
+    organisation: "Exercise Secretariat",
+    devices: 1,
+    automatic: false,
+  },
 } as const satisfies Record<string, Agency>
 
 export type Name = keyof typeof cast

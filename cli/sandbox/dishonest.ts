@@ -25,7 +25,12 @@ import { nodeMachine } from "../../system/node.ts"
 
 /** Resolves to the id of the message that France gets. Singapore's honest client must not hold the line meanwhile. */
 export async function forwardWithoutConsent(own: HomePlace, other: HomePlace, message: string): Promise<string> {
-  const vault = await Vault.open(openVaultFile(join(own.folder, own.file.vault)), readKeyFile(join(own.folder, own.file.keyFile!)), nodeMachine, homeSchema)
+  const vault = await Vault.open(
+    openVaultFile(join(own.folder, own.file.vault)),
+    readKeyFile(join(own.folder, own.file.keyFile!)),
+    nodeMachine,
+    homeSchema,
+  )
   const home = new Home(vault, nodeMachine)
   await home.unlockOfficer(readKeyFile(join(own.folder, own.file.officerKeyFile!)))
   const wire = await Wire.dial(home, own.file.relay!)

@@ -2,7 +2,15 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { homeSchema, type HomeVault } from "../../client-sdk/collections.ts"
-import { createDevice, createOfficer, createPocKey, deviceRow, nextManifest, trustDirectory, type PocPublicKey } from "../../client-sdk/enrol.ts"
+import {
+  createDevice,
+  createOfficer,
+  createPocKey,
+  deviceRow,
+  nextManifest,
+  trustDirectory,
+  type PocPublicKey,
+} from "../../client-sdk/enrol.ts"
 import { createKeyFile, readKeyFile } from "../../client-sdk/vault/key-file.ts"
 import { unlockOfficerKey } from "../../client-sdk/vault/officer-key.ts"
 import { openVaultFile } from "../../client-sdk/vault/storage-sqlite.ts"
@@ -31,7 +39,8 @@ export const approvers: readonly OfficerSpec[] = [1, 2].map((n) => ({
   file: `approving-${n}.key`,
 }))
 
-export const folderOf = (data: string, name: Name): string => sandboxHome(data, `${cast[name].state}/${cast[name].role}`)
+export const folderOf = (data: string, name: Name): string =>
+  sandboxHome(data, `${cast[name].state}/${cast[name].role}`)
 
 export const addressOf = (name: Name): PocAddress => {
   const { agency, role, state } = cast[name]
@@ -93,7 +102,12 @@ export function writeHomeFile(data: string, name: Name, relay?: string): void {
   writeFileSync(join(folderOf(data, name), "home.json"), `${JSON.stringify(file, null, 2)}\n`, { mode: 0o600 })
 }
 
-export async function withVault<T>(data: string, name: Name, use: (vault: HomeVault) => Promise<T>, device = 1): Promise<T> {
+export async function withVault<T>(
+  data: string,
+  name: Name,
+  use: (vault: HomeVault) => Promise<T>,
+  device = 1,
+): Promise<T> {
   const folder = folderOf(data, name)
   const storage = openVaultFile(join(folder, `device-${device}.vault`))
   const vault = await Vault.open(storage, readKeyFile(join(folder, `device-${device}.key`)), nodeMachine, homeSchema)
@@ -107,7 +121,11 @@ export async function withVault<T>(data: string, name: Name, use: (vault: HomeVa
 export const pocSecret = (data: string, name: Name) => readKeyFile(join(folderOf(data, name), pocKeyFile))
 
 /** An approving officer of the Secretariat, at the Secretariat's own desk. */
-export async function withApprover<T>(data: string, spec: OfficerSpec, use: (id: OfficerId, key: SigningKey) => T): Promise<T> {
+export async function withApprover<T>(
+  data: string,
+  spec: OfficerSpec,
+  use: (id: OfficerId, key: SigningKey) => T,
+): Promise<T> {
   return withVault(data, "un", async (vault) => {
     const [id, row] = vault.read((tx) => [...tx.list("keys")]).find(([, { title }]) => title === spec.title)!
     const officer = fromHex(id) as OfficerId

@@ -57,7 +57,8 @@ function needlesOf(network: Network, { subject, texts, indicators }: Secrets): M
   const add = (what: string, bytes: Uint8Array): void => {
     needles.set(Buffer.from(bytes).toString("latin1"), what)
     needles.set(hex(bytes), `${what}, in hex`)
-    if (bytes.length >= 6) needles.set(base64(bytes.subarray(0, bytes.length - (bytes.length % 3))), `${what}, in base64`)
+    if (bytes.length >= 6)
+      needles.set(base64(bytes.subarray(0, bytes.length - (bytes.length % 3))), `${what}, in base64`)
   }
   for (const text of [subject, ...texts]) add("text of the message", utf8(text))
   for (const value of indicatorValues(indicators)) if (value.length >= 4) add("value of an indicator", utf8(value))

@@ -24,7 +24,18 @@ import { openSqliteStore } from "../../relay/store-sqlite.ts"
 import { seconds } from "../../system/machine.ts"
 import { nodeMachine } from "../../system/node.ts"
 import { findHome, type HomePlace } from "../homes.ts"
-import { addressOf, approvers, folderOf, makeHome, pocSecret, relayKey, settleHome, withApprover, withVault, writeHomeFile } from "./home.ts"
+import {
+  addressOf,
+  approvers,
+  folderOf,
+  makeHome,
+  pocSecret,
+  relayKey,
+  settleHome,
+  withApprover,
+  withVault,
+  writeHomeFile,
+} from "./home.ts"
 import { automaticTitle, cast, names, realm, relayHost, type Name } from "./agencies.ts"
 
 const renewAheadSeconds = 30 * 86_400
@@ -117,13 +128,20 @@ export class Network {
 async function makeNetwork(folder: string, told: (words: string) => void): Promise<Directory> {
   // What an interrupted first start left behind is worth nothing: no key in it was ever listed.
   for (const part of ["directory", "pocs", "relay"]) rmSync(join(folder, part), { recursive: true, force: true })
-  told("Each agency makes its keys at its own desk; two officers of the Secretariat approve each entry in the public log.")
+  told(
+    "Each agency makes its keys at its own desk; two officers of the Secretariat approve each entry in the public log.",
+  )
   const { un, ...agencies } = cast
   const secretariat = await makeHome(folder, "un")
   const directory = await Directory.init(join(folder, "directory"), {
     ...nodeMachine,
     realm,
-    secretariat: { agency: un.agency, organisation: un.organisation, ...secretariat.key, manifest: secretariat.manifest },
+    secretariat: {
+      agency: un.agency,
+      organisation: un.organisation,
+      ...secretariat.key,
+      manifest: secretariat.manifest,
+    },
   })
   const trust = directory.trustFile()
   mkdirSync(join(folder, "relay"), { recursive: true, mode: 0o700 })
@@ -156,7 +174,13 @@ async function listRelay(folder: string, directory: Directory): Promise<void> {
   const { publicKey } = key
   const member = signPossession(key, realm, { use: "relay", host: relayHost })
   key.erase()
-  const proposal = await directory.listRelay({ host: relayHost, urls: [], organisation: cast.un.organisation, key: publicKey, member })
+  const proposal = await directory.listRelay({
+    host: relayHost,
+    urls: [],
+    organisation: cast.un.organisation,
+    key: publicKey,
+    member,
+  })
   await approveByTwo(folder, directory, proposal)
 }
 
@@ -211,16 +235,29 @@ function refuseOldClock(directory: Directory, now: number): void {
 
 /** When the newest issuing CA in the log ends, in seconds. */
 async function caEnds(directory: Directory): Promise<number> {
-  const entries = (await directory.logSource().entries(0, directory.state.size)).map((leaf) => entryStructure.decode(leaf))
+  const entries = (await directory.logSource().entries(0, directory.state.size)).map((leaf) =>
+    entryStructure.decode(leaf),
+  )
   const newest = entries.findLast(({ kind }) => kind === "ca")
   return newest ? readCertificate(bodyStructures.ca.decode(newest.body).certificate).notAfter : 0
 }
 
 /** Starts the relay; what must be closed later goes onto the stack. Its address, e.g. `ws://127.0.0.1:4433/`. */
-export async function startRelay(folder: string, directory: Directory, port: number, opened: AsyncDisposableStack): Promise<string> {
+export async function startRelay(
+  folder: string,
+  directory: Directory,
+  port: number,
+  opened: AsyncDisposableStack,
+): Promise<string> {
   const { clock, random } = nodeMachine
   const log = relayLog({ write: (line) => appendFileSync(relayLogFile(folder), line, { mode: 0o600 }) })
-  const mirror = new DirectoryMirror({ anchor: directory.anchor, host: relayHost, source: directory.logSource(), clock, log })
+  const mirror = new DirectoryMirror({
+    anchor: directory.anchor,
+    host: relayHost,
+    source: directory.logSource(),
+    clock,
+    log,
+  })
   opened.defer(() => mirror.stop())
   const store = await openSqliteStore(join(folder, "relay"))
   opened.defer(() => store.close())
@@ -256,7 +293,12 @@ async function switchOn(poc: Poc, directory: Directory, stop: AbortSignal): Prom
 /** Brazil's second device publishes its prekeys and is switched off again. */
 async function switchOnForAMoment(folder: string, directory: Directory, url: string, stop: AbortSignal): Promise<void> {
   const home = folderOf(folder, "br")
-  const poc = await openPoc({ vault: join(home, "device-2.vault"), keyFile: join(home, "device-2.key"), relay: url, connect: false })
+  const poc = await openPoc({
+    vault: join(home, "device-2.vault"),
+    keyFile: join(home, "device-2.key"),
+    relay: url,
+    connect: false,
+  })
   try {
     const lastOn = poc.lastReady()
     if (lastOn !== undefined && nodeMachine.clock.now() - lastOn * 1000 < secondDeviceEveryMs) return

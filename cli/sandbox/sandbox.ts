@@ -25,10 +25,18 @@ export async function runSandbox(io: Io, options: SandboxOptions): Promise<void>
   story.tell(strong("Valise: an exercise with invented agencies, on this machine alone"))
   const network = await Network.open({ ...options, told: (words) => story.tell(words) })
   try {
-    story.happened("relay.ready", { url: network.url, folder: options.folder }, `the relay listens on ${network.url}; all data is in ${options.folder}`)
+    story.happened(
+      "relay.ready",
+      { url: network.url, folder: options.folder },
+      `the relay listens on ${network.url}; all data is in ${options.folder}`,
+    )
     const outcome = await playScenario(network, story, options.indicators ?? sample(), options.stop)
     story.tell(`\n${closingTable(outcome)}`)
-    story.happened("complete", { ok: true, case: outcome.caseId, evidence: outcome.evidence, trust: network.trustFile }, undefined)
+    story.happened(
+      "complete",
+      { ok: true, case: outcome.caseId, evidence: outcome.evidence, trust: network.trustFile },
+      undefined,
+    )
     if (!options.once) await stayUp(network, story, options)
   } catch (error) {
     if (options.stop.aborted) throw error
@@ -64,7 +72,9 @@ async function stayUp(network: Network, story: Story, options: SandboxOptions): 
 function lateStep(network: Network, cause: ValiseError): ValiseError {
   const noticed = names.flatMap((name) => network.pocs[name].notices().map(({ at, text }) => ({ at, text })))
   const newest = noticed.toSorted((a, b) => a.at.localeCompare(b.at)).at(-1)
-  const hint = newest ? `the newest notice of a PoC, ${newest.at}: ${newest.text}` : "start it again: what was accepted is not lost"
+  const hint = newest
+    ? `the newest notice of a PoC, ${newest.at}: ${newest.text}`
+    : "start it again: what was accepted is not lost"
   return new ValiseError("ERR_TIMEOUT", "a step of the story did not come true in time", { cause, hint })
 }
 
@@ -80,7 +90,13 @@ function closingTable({ inspection, observed }: Outcome): string {
     ["Kenya", "yes (wrote it)", "yes (wrote them)", yes, "what it wrote, and who signed for it"],
     ["Singapore", yes, yes, yes, "that Kenya wrote to it after a time; not what"],
     ["Brazil", yes, yes, yes, "that Kenya wrote to it after a time; not what"],
-    ["France", observed.franceReadsMessage ? "YES" : no, observed.franceReadsIndicators ? yes : "NO", yes, "nothing of the content: its papers are deniable"],
+    [
+      "France",
+      observed.franceReadsMessage ? "YES" : no,
+      observed.franceReadsIndicators ? yes : "NO",
+      yes,
+      "nothing of the content: its papers are deniable",
+    ],
     ["the relay", relayReads, relayReads, "keeps no; could watch yes", "that it stored sealed bytes, and when"],
     ["the Secretariat", no, no, "as operator, could watch", "who is who: the public log"],
   ]

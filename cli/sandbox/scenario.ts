@@ -55,14 +55,22 @@ export async function playScenario(
   story.tell(`  Kenya writes message ${short(sent.id)}, TLP:AMBER, indicators attached; it is durable in Kenya's vault`)
   for (const { poc, devices } of await sent.accepted(step())) {
     const waiting = devices.length > 1 ? ` (${devices.length} devices; one of them is switched off)` : ""
-    story.happened("message.accepted", { ...facts, to: poc, devices: devices.length }, `the relay signs: stored on disk for ${poc}${waiting}`)
+    story.happened(
+      "message.accepted",
+      { ...facts, to: poc, devices: devices.length },
+      `the relay signs: stored on disk for ${poc}${waiting}`,
+    )
   }
 
   story.tell("\n2. Singapore and Brazil open, acknowledge and answer")
   for (const poc of ["sg/technical", "br/technical"]) {
     const { devices, poc: address } = await sent.delivered(poc, step())
     const at = devices.find((device) => device.delivered)!.delivered!.at
-    story.happened("message.delivered", { ...facts, from: address }, `a device of ${address} signs: decrypted, verified, archived (${at})`)
+    story.happened(
+      "message.delivered",
+      { ...facts, from: address },
+      `a device of ${address} signs: decrypted, verified, archived (${at})`,
+    )
   }
   const inSingapore = await arrived(sg, sent.id, step())
   const inBrazil = await arrived(br, sent.id, step())
@@ -70,15 +78,26 @@ export async function playScenario(
   inBrazil.acknowledge()
   for (const poc of ["sg/technical", "br/technical"]) {
     const { acknowledged, poc: address } = await sent.acknowledged(poc, step())
-    story.happened("message.acknowledged", { ...facts, from: address, officer: acknowledged!.officer }, `an officer of ${address} signs: seen. This does not indicate concurrence`)
+    story.happened(
+      "message.acknowledged",
+      { ...facts, from: address, officer: acknowledged!.officer },
+      `an officer of ${address} signs: seen. This does not indicate concurrence`,
+    )
   }
   inSingapore.respond({ disposition: "acting", note: "We block the address and look for the loader." })
-  inBrazil.respond({ disposition: "needs-information", note: "Which time zone do the 47 seconds refer to in your logs?" })
+  inBrazil.respond({
+    disposition: "needs-information",
+    note: "Which time zone do the 47 seconds refer to in your logs?",
+  })
   const answers: Message[] = []
   for (const poc of ["sg/technical", "br/technical"]) {
     const { response, poc: address } = await sent.responded(poc, step())
     answers.push(ke.message(response!.message))
-    story.happened("message.responded", { ...facts, from: address, disposition: response!.disposition }, `${address} answers: ${response!.disposition}`)
+    story.happened(
+      "message.responded",
+      { ...facts, from: address, disposition: response!.disposition },
+      `${address} answers: ${response!.disposition}`,
+    )
   }
   const reply = answers[1]!.reply({ text: "All times are UTC. The first contact was at 02:14." })
   await reply.delivered("br/technical", step())
@@ -86,43 +105,78 @@ export async function playScenario(
 
   story.tell("\n3. Singapore tries to pass it on to France without consent")
   const refused = refusal(() => inSingapore.forward({ to: "fr/technical", leaves: ["indicators"] }))
-  story.happened("forward.refused", { ...facts, from: sg.whoami().poc, to: fr.whoami().poc, code: refused }, `Singapore's own SDK refuses (${refused})`)
-  const dishonest = await network.without("sg", () => forwardWithoutConsent(network.home("sg"), network.home("fr"), sent.id))
+  story.happened(
+    "forward.refused",
+    { ...facts, from: sg.whoami().poc, to: fr.whoami().poc, code: refused },
+    `Singapore's own SDK refuses (${refused})`,
+  )
+  const dishonest = await network.without("sg", () =>
+    forwardWithoutConsent(network.home("sg"), network.home("fr"), sent.id),
+  )
   const quarantined = await arrived(fr, dishonest, step())
   const verdict = await fr.until(() => quarantined.view.forward?.unverified, step())
   story.happened(
     "forward.quarantined",
-    { case: quarantined.view.case, message: dishonest, from: network.pocs.sg.whoami().poc, to: fr.whoami().poc, reason: verdict },
+    {
+      case: quarantined.view.case,
+      message: dishonest,
+      from: network.pocs.sg.whoami().poc,
+      to: fr.whoami().poc,
+      reason: verdict,
+    },
     "a dishonest client forwards anyway: France's SDK quarantines it: unverified, the forwarder's word only",
   )
 
   story.tell("\n4. Singapore asks for consent; then France may see the indicators, and nothing else")
   const singapore = network.pocs.sg
   const message = singapore.message(sent.id)
-  const request = message.requestConsent({ with: "fr/technical", leaves: ["indicators"], purpose: "The same loader was seen in France." })
+  const request = message.requestConsent({
+    with: "fr/technical",
+    leaves: ["indicators"],
+    purpose: "The same loader was seen in France.",
+  })
   await grant(story, br, request.requestId, "Brazil consents", step())
-  await grant(story, ke, request.requestId, "Kenya agrees, and attests to France that it wrote these indicators", step())
+  await grant(
+    story,
+    ke,
+    request.requestId,
+    "Kenya agrees, and attests to France that it wrote these indicators",
+    step(),
+  )
   const forwarded = message.forward(await request.granted(step()))
   const inFrance = await arrived(fr, forwarded.id, step())
   const from = await fr.until(() => inFrance.view.forward?.verifiedFrom, step())
   const shown = inFrance.view.forward!.parts.map(({ name }) => name)
   const franceReadsIndicators = equal(inFrance.part("indicators"), indicators)
   const franceReadsMessage = shown.some((name) => name !== "indicators" && name !== "involved")
-  if (!franceReadsIndicators || franceReadsMessage) throw new ValiseError("ERR_INTERNAL", "France sees something else than was agreed")
+  if (!franceReadsIndicators || franceReadsMessage)
+    throw new ValiseError("ERR_INTERNAL", "France sees something else than was agreed")
   story.happened(
     "forward.verified",
     { case: inFrance.view.case, message: forwarded.id, from, to: fr.whoami().poc, parts: shown },
     `France sees ${shown.join(" and ")}: verified from ${from}, byte for byte, and nothing else of the message`,
   )
-  const second = message.requestConsent({ with: frDiplomatic.whoami().poc, leaves: ["indicators"], purpose: "For a demarche." })
+  const second = message.requestConsent({
+    with: frDiplomatic.whoami().poc,
+    leaves: ["indicators"],
+    purpose: "For a demarche.",
+  })
   await grant(story, br, second.requestId, "for a second third party, France's ministry, Brazil consents", step())
   await grant(story, ke, second.requestId, "and Kenya agrees", step())
   await second.granted(step())
   ke.withdraw(second.requestId)
   await singapore.until(() => (second.view.state === "withdrawn" ? true : undefined), step())
-  story.happened("consent.withdrawn", { case: caseId, message: sent.id, request: second.requestId, from: ke.whoami().poc }, "Kenya withdraws before anything was passed on")
+  story.happened(
+    "consent.withdrawn",
+    { case: caseId, message: sent.id, request: second.requestId, from: ke.whoami().poc },
+    "Kenya withdraws before anything was passed on",
+  )
   const late = refusal(() => message.forward(second.view))
-  story.happened("forward.refused", { ...facts, from: singapore.whoami().poc, to: frDiplomatic.whoami().poc, code: late }, `that forward is refused (${late})`)
+  story.happened(
+    "forward.refused",
+    { ...facts, from: singapore.whoami().poc, to: frDiplomatic.whoami().poc, code: late },
+    `that forward is refused (${late})`,
+  )
 
   story.tell("\n5. Kenya exports the evidence; another process checks it offline")
   const evidence = exportEvidence(network, story, ke, caseId)
@@ -131,18 +185,33 @@ export async function playScenario(
   const seen = inspection(network, { subject, texts: [summary, observed], indicators })
   story.happened(
     "relay.inspected",
-    { waiting: seen.waiting, mailboxes: seen.mailboxes, searchedBytes: seen.searchedBytes, needles: seen.needles, found: seen.found },
+    {
+      waiting: seen.waiting,
+      mailboxes: seen.mailboxes,
+      searchedBytes: seen.searchedBytes,
+      needles: seen.needles,
+      found: seen.found,
+    },
     undefined,
   )
   story.tell(seen.words)
   if (seen.found.length > 0) throw new ValiseError("ERR_INTERNAL", "the relay holds something that it must not hold")
-  return { caseId, evidence, inspection: seen, observed: { franceReadsIndicators, franceReadsMessage, relayHolds: seen.found } }
+  return {
+    caseId,
+    evidence,
+    inspection: seen,
+    observed: { franceReadsIndicators, franceReadsMessage, relayHolds: seen.found },
+  }
 }
 
 async function grant(story: Story, poc: Poc, requestId: string, words: string, signal: AbortSignal): Promise<void> {
   await poc.until(() => poc.consents().find((view) => view.requestId === requestId), signal)
   const view = poc.grant(requestId)
-  story.happened("consent.granted", { message: view.message, request: requestId, from: poc.whoami().poc, to: view.thirdParty }, words)
+  story.happened(
+    "consent.granted",
+    { message: view.message, request: requestId, from: poc.whoami().poc, to: view.thirdParty },
+    words,
+  )
 }
 
 /** Writes the file and lets `valise verify` judge it in a process of its own, whole, damaged and without a trust anchor. */
@@ -152,7 +221,8 @@ function exportEvidence(network: Network, story: Story, ke: Poc, caseId: string)
   const file = join(folder, `case-${short(caseId)}.valise`)
   writeFileSync(file, ke.exportEvidence(caseId), { mode: 0o600 })
   const whole = verify(file, network.trustFile)
-  if (whole.status !== 0) throw new ValiseError("ERR_EVIDENCE", "the exported evidence does not verify", { hint: whole.err.trim() })
+  if (whole.status !== 0)
+    throw new ValiseError("ERR_EVIDENCE", "the exported evidence does not verify", { hint: whole.err.trim() })
   story.tell(digest(JSON.parse(whole.out) as EvidenceReport))
   const damaged = join(folder, "one-byte-flipped.valise")
   const bytes = readFileSync(file)
@@ -161,11 +231,16 @@ function exportEvidence(network: Network, story: Story, ke: Poc, caseId: string)
   writeFileSync(damaged, bytes, { mode: 0o600 })
   const flipped = verify(damaged, network.trustFile)
   const loose = verify(file)
-  if (flipped.status === 0 || loose.status === 0) throw new ValiseError("ERR_EVIDENCE", "damaged or unanchored evidence passed")
+  if (flipped.status === 0 || loose.status === 0)
+    throw new ValiseError("ERR_EVIDENCE", "damaged or unanchored evidence passed")
   story.tell(`  the whole report: npx valise verify ${file} --trust ${network.trustFile}`)
   story.tell(`  with one byte flipped (number ${at}): ${lastError(flipped.err)}`)
   story.tell(`  without --trust: ${lastError(loose.err)}`)
-  story.happened("evidence.verified", { case: caseId, file, trust: network.trustFile, flippedRefused: true, unanchoredRefused: true }, `evidence: ${file}`)
+  story.happened(
+    "evidence.verified",
+    { case: caseId, file, trust: network.trustFile, flippedRefused: true, unanchoredRefused: true },
+    `evidence: ${file}`,
+  )
   return file
 }
 

@@ -33,7 +33,9 @@ export function consentVerbs(program: Command): void {
     .option("--wait <seconds>", "how long to wait for the relay's receipts", seconds, 10)
     .addHelpText(
       "after",
-      example('valise --as sg/technical consent request latest --with fr/technical --share indicators --purpose "same campaign"'),
+      example(
+        'valise --as sg/technical consent request latest --with fr/technical --share indicators --purpose "same campaign"',
+      ),
     )
     .action(
       withPoc(true, async (io, poc, options: RequestOptions, id) => {
@@ -91,7 +93,11 @@ interface ForwardOptions extends Patience {
 }
 
 const changes = [
-  ["grant", "say yes; the sender's yes is its attestation, which goes out when everyone has consented", (poc, id) => poc.grant(id)],
+  [
+    "grant",
+    "say yes; the sender's yes is its attestation, which goes out when everyone has consented",
+    (poc, id) => poc.grant(id),
+  ],
   ["refuse", "say no; no reason is needed", (poc, id) => poc.refuse(id)],
   ["withdraw", "take a consent back; too late for what has been read already", (poc, id) => poc.withdraw(id)],
 ] as const satisfies [string, string, (poc: Poc, id: string) => ConsentView][]

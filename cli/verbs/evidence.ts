@@ -29,7 +29,11 @@ export function evidenceVerbs(program: Command): void {
         writeFileSync(file, bytes, { mode: 0o600 })
         const warning = exportWarning(bytes)
         print(io, { file, bytes: bytes.length, ...(warning && { warning }) }, () =>
-          [`${bytes.length} bytes written to ${file}`, ...(warning ? [warning] : []), `Check it with: valise verify ${file} --trust FILE`].join("\n"),
+          [
+            `${bytes.length} bytes written to ${file}`,
+            ...(warning ? [warning] : []),
+            `Check it with: valise verify ${file} --trust FILE`,
+          ].join("\n"),
         )
       }),
     )
@@ -42,8 +46,8 @@ export function evidenceVerbs(program: Command): void {
     .addHelpText("after", example("valise verify case.valise --trust .valise/trust.txt"))
     .action(
       action<{ trust?: string }>((io, options, file) => {
-        const anchor = options.trust === undefined ? undefined : readTrustFile(read(options.trust!).toString("utf8"))
-        const report = verifyEvidence(new Uint8Array(read(file!)), anchor, { nowSeconds: seconds(nodeClock) })
+        const anchor = options.trust === undefined ? undefined : readTrustFile(read(options.trust).toString("utf8"))
+        const report = verifyEvidence(new Uint8Array(read(file)), anchor, { nowSeconds: seconds(nodeClock) })
         print(io, report, () => describeEvidence(report))
         if (!anchor)
           throw new ValiseError("ERR_NOT_ANCHORED", "consistent, not anchored: nothing says whose keys these are", {

@@ -1,7 +1,14 @@
 /** The verbs of a duty officer: who am I, whom can I reach, write, read, acknowledge, answer. */
 import { readFileSync, writeFileSync } from "node:fs"
 import type { Command } from "commander"
-import { dispositions, ValiseError, type Disposition, type Message, type Poc, type Tlp } from "../../client-sdk/index.ts"
+import {
+  dispositions,
+  ValiseError,
+  type Disposition,
+  type Message,
+  type Poc,
+  type Tlp,
+} from "../../client-sdk/index.ts"
 import { tlpLabels } from "../../protocol/tlp.ts"
 import { checkBundle } from "../../client-sdk/indicators.ts"
 import { print } from "../io.ts"
@@ -101,7 +108,11 @@ export function messageVerbs(program: Command): void {
         const bytes = message.part(options.share)
         if (options.output === "-") return void process.stdout.write(bytes)
         writeFileSync(options.output, bytes, { mode: 0o600 })
-        print(io, { part: options.share, bytes: bytes.length, file: options.output }, () => `${bytes.length} bytes written to ${options.output}`)
+        print(
+          io,
+          { part: options.share, bytes: bytes.length, file: options.output },
+          () => `${bytes.length} bytes written to ${options.output}`,
+        )
       }),
     )
   inbox
@@ -270,4 +281,3 @@ export function readBundle(path: string): Uint8Array {
   checkBundle(bytes)
   return bytes
 }
-

@@ -50,7 +50,9 @@ describe("8 sender equivocation across recipients", () => {
     const inReplyTo = { message: messageId, content: contentHash }
     singapore.write("response", [brazil.home.identity.poc], [], { case: messageId, inReplyTo })
     await desks.post.carry()
-    expect(brazil.notices()).toEqual([expect.stringMatching(/^equivocation: sg\/technical\/merlion answers another content/)])
+    expect(brazil.notices()).toEqual([
+      expect.stringMatching(/^equivocation: sg\/technical\/merlion answers another content/),
+    ])
     expect(singapore.notices()).toEqual([])
   })
 
@@ -87,8 +89,12 @@ describe("8 sender equivocation across recipients", () => {
       }),
     )
     for (const bytes of envelopes) expect(singapore.receive(bytes)).toBe("collected")
-    expect(singapore.received().map(({ leaves }) => leaves.find(({ name }) => name === "subject")!.value)).toEqual([utf8("first")])
-    expect(singapore.notices()).toEqual([expect.stringMatching(/^equivocation: ke\/technical\/baobab sent two different messages/)])
+    expect(singapore.received().map(({ leaves }) => leaves.find(({ name }) => name === "subject")!.value)).toEqual([
+      utf8("first"),
+    ])
+    expect(singapore.notices()).toEqual([
+      expect.stringMatching(/^equivocation: ke\/technical\/baobab sent two different messages/),
+    ])
     expect(singapore.journal("equivocation")).toEqual([{ message: hex(messageId) }])
   })
 })

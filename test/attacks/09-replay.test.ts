@@ -30,7 +30,9 @@ describe("9 replay", () => {
     const { clock } = desks.network
     const lifetime = 3600
     const created = kenya.home.now
-    const bytes = kenya.forge("notification", singapore, desks.post.rotatingFor(singapore), { expires: created + lifetime })
+    const bytes = kenya.forge("notification", singapore, desks.post.rotatingFor(singapore), {
+      expires: created + lifetime,
+    })
     singapore.receive(bytes)
     const again = await restarted(desks.network, "singapore")
     const replayed = (): number => {
@@ -73,7 +75,9 @@ describe("9 replay", () => {
     kenya.receive(singapore.forge("notification", kenya, desks.post.prekeyFor(kenya), { messageId }))
     expect(kenya.record(id)!.direction).toBe("out")
     expect(kenya.received()).toHaveLength(1)
-    expect(kenya.home.vault.read((tx) => [...tx.list("receipts")]).map(([, { kind }]) => kind)).toEqual(["device-receipt"])
+    expect(kenya.home.vault.read((tx) => [...tx.list("receipts")]).map(([, { kind }]) => kind)).toEqual([
+      "device-receipt",
+    ])
   })
 })
 
@@ -88,7 +92,10 @@ test("9 replay: a relay that delivers twice, and once more after a reconnection,
     network.malicious!.replay(mailbox)
     network.malicious!.cut()
     network.malicious!.replay(mailbox)
-    await singapore!.until(() => (network.malicious!.waitingFor(mailbox) === 0 ? true : undefined), AbortSignal.timeout(20_000))
+    await singapore!.until(
+      () => (network.malicious!.waitingFor(mailbox) === 0 ? true : undefined),
+      AbortSignal.timeout(20_000),
+    )
     await settled(singapore!)
     expect(singapore!.received()).toHaveLength(1)
     expect(singapore!.notices()).toEqual([])

@@ -30,16 +30,23 @@ test.each<[CommitFault, number]>([
   ["crash before", 0],
   ["crash after", 1],
   ["refuse", 0],
-])("10 one-time key: %s the commit: archived and erased, or neither, and collected only then", async (fault, archived) => {
-  const { kenya, singapore } = desks.at
-  const bytes = kenya.forge("notification", singapore, desks.post.prekeyFor(singapore))
-  const file = snapshot(desks.network.vaultPath("singapore"))()
-  const storage = new MemoryVaultStorage(file)
-  const crashing = await Inside.open(desks.network, "singapore", { storage })
-  storage.failNextCommit(fault)
-  expect(() => crashing.receive(bytes)).toThrow()
-  const after = await Inside.open(desks.network, "singapore", { storage: new MemoryVaultStorage(file) })
-  expect([after.received().length, holds(after, bytes), after.outbox.pending().length]).toEqual([archived, archived === 0, archived])
-  expect(after.receive(bytes)).toBe("collected")
-  expect([after.received().length, holds(after, bytes), after.outbox.pending().length]).toEqual([1, false, 1])
-})
+])(
+  "10 one-time key: %s the commit: archived and erased, or neither, and collected only then",
+  async (fault, archived) => {
+    const { kenya, singapore } = desks.at
+    const bytes = kenya.forge("notification", singapore, desks.post.prekeyFor(singapore))
+    const file = snapshot(desks.network.vaultPath("singapore"))()
+    const storage = new MemoryVaultStorage(file)
+    const crashing = await Inside.open(desks.network, "singapore", { storage })
+    storage.failNextCommit(fault)
+    expect(() => crashing.receive(bytes)).toThrow()
+    const after = await Inside.open(desks.network, "singapore", { storage: new MemoryVaultStorage(file) })
+    expect([after.received().length, holds(after, bytes), after.outbox.pending().length]).toEqual([
+      archived,
+      archived === 0,
+      archived,
+    ])
+    expect(after.receive(bytes)).toBe("collected")
+    expect([after.received().length, holds(after, bytes), after.outbox.pending().length]).toEqual([1, false, 1])
+  },
+)

@@ -20,7 +20,9 @@ describe("11 withholding", () => {
     const { kenya, singapore } = desks.at
     later(60)
     singapore.receive(kenya.forge("notification", singapore, desks.post.rotatingFor(singapore)))
-    expect(singapore.notices()).toEqual([expect.stringMatching(/^withholding: ke\/technical\/baobab was served a rotating key although/)])
+    expect(singapore.notices()).toEqual([
+      expect.stringMatching(/^withholding: ke\/technical\/baobab was served a rotating key although/),
+    ])
     expect(singapore.received()[0]!.banners).toContain("sealed to a rotating prekey, not to a one-time key")
   })
 
@@ -49,7 +51,9 @@ describe("11 withholding", () => {
     later(120)
     const checkpoint = singapore.received()[0]!.sealed!.checkpoint
     singapore.receive(kenya.forge("notification", singapore, old, { checkpoint }))
-    expect(singapore.notices()).toEqual([expect.stringMatching(/^withholding: ke\/technical\/baobab was served an old rotating key/)])
+    expect(singapore.notices()).toEqual([
+      expect.stringMatching(/^withholding: ke\/technical\/baobab was served an old rotating key/),
+    ])
   })
 
   const sealsTo = async (prekey: Signed): Promise<number> => {

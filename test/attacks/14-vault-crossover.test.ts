@@ -15,7 +15,11 @@ const trustFileOf = async (realm: Realm): Promise<string> =>
 test("14 live and exercise: a vault of the exercise takes no live trust file, nor one of another directory", async () => {
   const secret = { kind: "key-file", key: nodeRandom.bytes(32) } as const
   const poc = "ke/technical/baobab" as PocAddress
-  const vault = await createDevice(new MemoryVaultStorage(), secret, nodeMachine, { poc, relay: "relay.example", realm: exercise })
+  const vault = await createDevice(new MemoryVaultStorage(), secret, nodeMachine, {
+    poc,
+    relay: "relay.example",
+    realm: exercise,
+  })
   expect(() => new Home(vault, nodeMachine)).toThrow(expect.objectContaining({ code: "ERR_MALFORMED" }))
   for (const other of [live, { ...exercise, origin: "other.example" }]) {
     const trust = await trustFileOf(other)

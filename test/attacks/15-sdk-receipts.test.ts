@@ -2,13 +2,20 @@
 import { describe, expect, test } from "vitest"
 import { hex } from "../../protocol/bytes.ts"
 import { encodeCbor } from "../../protocol/cbor.ts"
-import { clause, signDeviceReceipt, signOfficerReceipt, type DeviceReceipt, type OfficerReceipt } from "../../protocol/receipts.ts"
+import {
+  clause,
+  signDeviceReceipt,
+  signOfficerReceipt,
+  type DeviceReceipt,
+  type OfficerReceipt,
+} from "../../protocol/receipts.ts"
 import { envelopeDigest } from "../../protocol/envelope.ts"
 import { signBatch, type RelayReceipt } from "../../protocol/relay-receipt.ts"
 import type { SigningKey } from "../../protocol/primitives.ts"
 import type { Signed } from "../../protocol/statement.ts"
 import { nodeRandom } from "../../system/node.ts"
 import { signRevocation } from "../../pki/entries.ts"
+import { Outbox } from "../../client-sdk/outbox.ts"
 import { useDesks, type Inside } from "../support/inside.ts"
 import { relayHost } from "../support/network.ts"
 
@@ -17,9 +24,14 @@ const desks = useDesks("kenya", "singapore", "brazil", "france")
 /** A message of Kenya's to Singapore and Brazil, which have not answered yet. */
 async function sent(): Promise<{ id: string; device: DeviceReceipt; officer: OfficerReceipt; digest: Uint8Array }> {
   const { kenya, singapore, brazil } = desks.at
-  const id = kenya.write("notification", [singapore, brazil].map((desk) => desk.home.identity.poc))
+  const id = kenya.write(
+    "notification",
+    [singapore, brazil].map((desk) => desk.home.identity.poc),
+  )
   const { identity, now, officer } = singapore.home
-  const [own] = (await kenya.flush((device) => desks.post.prekeyOf(device))).filter(({ mailbox }) => mailbox === hex(singapore.mailbox))
+  const [own] = (await kenya.flush((device) => desks.post.prekeyOf(device))).filter(
+    ({ mailbox }) => mailbox === hex(singapore.mailbox),
+  )
   const record = kenya.record(id)!
   const about = {
     v: 1,
@@ -51,6 +63,17 @@ function hand(from: Inside, type: "device-receipt" | "officer-receipt", signed: 
 const receiptsHeld = (): string[] =>
   desks.at.kenya.home.vault.read((tx) => [...tx.list("receipts")].map(([, row]) => `${row.kind} ${row.poc}`))
 const refused = ["not-opened: sg/technical/merlion sent a receipt that does not verify; it counts for nothing"]
+
+test("15 released: a message that no officer released is refused", () => {
+  const { kenya, singapore } = desks.at
+  for (const type of ["notification", "response", "reply"] as const) {
+    const bytes = kenya.forge(type, singapore, desks.post.prekeyFor(singapore), { officer: false })
+    expect(singapore.receive(bytes)).toBe("collected")
+  }
+  expect(singapore.received()).toEqual([])
+  expect(singapore.outbox.pending()).toEqual([])
+  expect(singapore.journal("not-opened")).toEqual([{ reason: "release" }])
+})
 
 describe("15 delivered", () => {
   const signed = (receipt: DeviceReceipt, key: SigningKey = desks.at.singapore.home.deviceKey): Signed =>
@@ -87,7 +110,11 @@ describe("15 delivered", () => {
     const { brazil, france, singapore } = desks.at
     hand(brazil, "device-receipt", signed(device))
     hand(singapore, "device-receipt", signed(device, brazil.home.deviceKey))
-    hand(france, "device-receipt", signed({ ...device, poc: france.home.identity.poc, device: france.home.identity.device }, france.home.deviceKey))
+    hand(
+      france,
+      "device-receipt",
+      signed({ ...device, poc: france.home.identity.poc, device: france.home.identity.device }, france.home.deviceKey),
+    )
     hand(singapore, "device-receipt", { bytes: nodeRandom.bytes(80), signature: nodeRandom.bytes(64) })
     expect(receiptsHeld()).toEqual([])
   })
@@ -98,18 +125,22 @@ describe("15 delivered", () => {
     singapore.write("notification", [kenya.home.identity.poc])
     await desks.post.carry()
     const { id, sealed } = kenya.received()[0]!
-    hand(singapore, "device-receipt", signed({ ...device, messageId: id, header: sealed!.headerHash, content: sealed!.contentHash }))
+    hand(
+      singapore,
+      "device-receipt",
+      signed({ ...device, messageId: id, header: sealed!.headerHash, content: sealed!.contentHash }),
+    )
     expect(receiptsHeld()).toEqual([])
   })
 })
 
-describe("15 acknowledged", () => {
-  const signed = (receipt: OfficerReceipt, from: Inside = desks.at.singapore): Signed =>
-    signOfficerReceipt(from.home.officer!.key, from.home.realm, receipt)
+const seen = (receipt: OfficerReceipt, from: Inside = desks.at.singapore): Signed =>
+  signOfficerReceipt(from.home.officer!.key, from.home.realm, receipt)
 
+describe("15 acknowledged", () => {
   test("15 acknowledged: the honest receipt counts", async () => {
     const { officer } = await sent()
-    hand(desks.at.singapore, "officer-receipt", signed(officer))
+    hand(desks.at.singapore, "officer-receipt", seen(officer))
     expect(receiptsHeld()).toEqual(["officer-receipt sg/technical/merlion"])
   })
 
@@ -117,9 +148,9 @@ describe("15 acknowledged", () => {
     const { officer } = await sent()
     const other = await sent()
     const { singapore } = desks.at
-    hand(singapore, "officer-receipt", signed({ ...officer, content: other.officer.content }))
-    hand(singapore, "officer-receipt", signed({ ...officer, header: other.officer.header }))
-    hand(singapore, "officer-receipt", signed({ ...other.officer, messageId: officer.messageId }))
+    hand(singapore, "officer-receipt", seen({ ...officer, content: other.officer.content }))
+    hand(singapore, "officer-receipt", seen({ ...officer, header: other.officer.header }))
+    hand(singapore, "officer-receipt", seen({ ...other.officer, messageId: officer.messageId }))
     expect(receiptsHeld()).toEqual([])
     expect(desks.at.kenya.notices()).toEqual(refused)
   })
@@ -128,19 +159,72 @@ describe("15 acknowledged", () => {
     const { officer } = await sent()
     const { brazil, singapore } = desks.at
     const brazils = { ...officer, poc: brazil.home.identity.poc, officer: brazil.home.officer!.id }
-    hand(singapore, "officer-receipt", signed(brazils, brazil))
-    hand(brazil, "officer-receipt", signed(officer))
-    hand(singapore, "officer-receipt", signed({ ...brazils, poc: singapore.home.identity.poc }, brazil))
+    hand(singapore, "officer-receipt", seen(brazils, brazil))
+    hand(brazil, "officer-receipt", seen(officer))
+    hand(singapore, "officer-receipt", seen({ ...brazils, poc: singapore.home.identity.poc }, brazil))
     expect(receiptsHeld()).toEqual([])
   })
 
   test("15 acknowledged: a PoC that was not written to has nothing to acknowledge", async () => {
     const { officer } = await sent()
     const { france } = desks.at
-    hand(france, "officer-receipt", signed({ ...officer, poc: france.home.identity.poc, officer: france.home.officer!.id }, france))
+    hand(
+      france,
+      "officer-receipt",
+      seen({ ...officer, poc: france.home.identity.poc, officer: france.home.officer!.id }, france),
+    )
     expect(receiptsHeld()).toEqual([])
   })
+})
 
+describe("15 accepted", () => {
+  test("15 accepted: a relay's receipt for other bytes, another blind or mailbox, or by another key, counts for nothing", async () => {
+    const { kenya, singapore } = desks.at
+    const realm = kenya.home.realm
+    const id = kenya.write("notification", [singapore.home.identity.poc])
+    const key = kenya.outbox.pending()[0]!
+    const never = {
+      fetchPrekey: async () => desks.post.prekeyFor(singapore),
+      submit: () => Promise.reject(new Error("unused")),
+    }
+    await kenya.outbox.fetchPrekeys(key, never)
+    kenya.outbox.sealIfReady(key)
+    const minute = Math.floor(kenya.home.now / 60)
+    const genuine = desks.network.relayKey
+    const wrong: ((item: { blind: Uint8Array; bytes: Uint8Array }) => RelayReceipt)[] = [
+      ({ blind }) =>
+        signBatch(genuine, realm, relayHost, [
+          { blind, digest: envelopeDigest(nodeRandom.bytes(5)), mailbox: singapore.mailbox, minute },
+        ]).receipt(0),
+      ({ bytes }) =>
+        signBatch(genuine, realm, relayHost, [
+          { blind: nodeRandom.bytes(32), digest: envelopeDigest(bytes), mailbox: singapore.mailbox, minute },
+        ]).receipt(0),
+      ({ blind, bytes }) =>
+        signBatch(genuine, realm, relayHost, [
+          { blind, digest: envelopeDigest(bytes), mailbox: kenya.mailbox, minute },
+        ]).receipt(0),
+      ({ blind, bytes }) =>
+        signBatch(singapore.home.deviceKey, realm, relayHost, [
+          { blind, digest: envelopeDigest(bytes), mailbox: singapore.mailbox, minute },
+        ]).receipt(0),
+    ]
+    for (const lie of wrong) {
+      const carrier = {
+        ...never,
+        submit: async (_mailbox: Uint8Array, blind: Uint8Array, bytes: Uint8Array) => lie({ blind, bytes }),
+      }
+      await expect(new Outbox(kenya.home).submit(key, carrier)).rejects.toMatchObject({ code: "ERR_UNTRUSTED" })
+      expect(kenya.record(id)!.devices!.some(({ accepted }) => accepted)).toBe(false)
+    }
+    expect(kenya.notices()).toEqual([
+      expect.stringMatching(/^unauthorised: the relay's receipt for a message does not verify/),
+    ])
+    expect(kenya.outbox.pending()).toEqual([key])
+  })
+})
+
+describe("15 acknowledged by whom the log no longer lets", () => {
   test("15 acknowledged: an officer without that right, or whose key was revoked, acknowledges nothing", async () => {
     const { officer } = await sent()
     const { network } = desks
@@ -148,10 +232,12 @@ describe("15 acknowledged", () => {
     const followed = async (): Promise<void> => void (await kenya.home.mirror.sync(network.directory.logSource()))
     const manifest = () => network.directory.state.poc(singapore.home.identity.poc)!.manifest!
     const rights = (list: readonly ("acknowledge" | "release" | "consent" | "attest")[]) =>
-      network.changeManifest("singapore", ({ officers }) => ({ officers: officers.map((row) => ({ ...row, rights: list })) }))
+      network.changeManifest("singapore", ({ officers }) => ({
+        officers: officers.map((row) => ({ ...row, rights: list })),
+      }))
     await rights(["release"])
     await followed()
-    hand(singapore, "officer-receipt", signed(officer))
+    hand(singapore, "officer-receipt", seen(officer))
     expect(receiptsHeld()).toEqual([])
     await rights(["acknowledge", "release"])
     await followed()
@@ -168,45 +254,7 @@ describe("15 acknowledged", () => {
     )
     await followed()
     expect(manifest().officers.some((row) => hex(row.officer) === hex(id))).toBe(true)
-    hand(singapore, "officer-receipt", signed(officer))
+    hand(singapore, "officer-receipt", seen(officer))
     expect(receiptsHeld()).toEqual([])
   })
-})
-
-describe("15 accepted", () => {
-  test("15 accepted: a relay's receipt for other bytes, another blind or mailbox, or by another key, counts for nothing", async () => {
-    const { kenya, singapore } = desks.at
-    const realm = kenya.home.realm
-    const id = kenya.write("notification", [singapore.home.identity.poc])
-    const key = kenya.outbox.pending()[0]!
-    const never = { fetchPrekey: async () => desks.post.prekeyFor(singapore), submit: () => Promise.reject(new Error("unused")) }
-    await kenya.outbox.fetchPrekeys(key, never)
-    kenya.outbox.sealIfReady(key)
-    const minute = Math.floor(kenya.home.now / 60)
-    const genuine = desks.network.relayKey
-    const wrong: ((item: { blind: Uint8Array; bytes: Uint8Array }) => RelayReceipt)[] = [
-      ({ blind }) => signBatch(genuine, realm, relayHost, [{ blind, digest: envelopeDigest(nodeRandom.bytes(5)), mailbox: singapore.mailbox, minute }]).receipt(0),
-      ({ bytes }) => signBatch(genuine, realm, relayHost, [{ blind: nodeRandom.bytes(32), digest: envelopeDigest(bytes), mailbox: singapore.mailbox, minute }]).receipt(0),
-      ({ blind, bytes }) => signBatch(genuine, realm, relayHost, [{ blind, digest: envelopeDigest(bytes), mailbox: kenya.mailbox, minute }]).receipt(0),
-      ({ blind, bytes }) => signBatch(singapore.home.deviceKey, realm, relayHost, [{ blind, digest: envelopeDigest(bytes), mailbox: singapore.mailbox, minute }]).receipt(0),
-    ]
-    for (const lie of wrong) {
-      const carrier = { ...never, submit: async (_mailbox: Uint8Array, blind: Uint8Array, bytes: Uint8Array) => lie({ blind, bytes }) }
-      const submitting = new (kenya.outbox.constructor as new (home: Inside["home"]) => Inside["outbox"])(kenya.home)
-      await expect(submitting.submit(key, carrier)).rejects.toMatchObject({ code: "ERR_UNTRUSTED" })
-      expect(kenya.record(id)!.devices!.some(({ accepted }) => accepted)).toBe(false)
-    }
-    expect(kenya.notices()).toEqual([expect.stringMatching(/^unauthorised: the relay's receipt for a message does not verify/)])
-    expect(kenya.outbox.pending()).toEqual([key])
-  })
-})
-
-test("15 released: a message that no officer released, or one without the right, is refused, whatever its type", () => {
-  const { kenya, singapore } = desks.at
-  for (const type of ["notification", "response", "forward", "consent", "attestation"] as const) {
-    const bytes = kenya.forge(type, singapore, desks.post.prekeyFor(singapore), { officer: false })
-    expect(singapore.receive(bytes)).toBe("collected")
-  }
-  expect(singapore.received()).toEqual([])
-  expect(singapore.outbox.pending()).toEqual([])
 })

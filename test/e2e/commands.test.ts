@@ -7,7 +7,19 @@ import { passphraseSecret } from "../../client-sdk/vault/argon2-node.ts"
 import { openVaultFile } from "../../client-sdk/vault/storage-sqlite.ts"
 import type { PocAddress } from "../../protocol/address.ts"
 import { nodeMachine } from "../../system/node.ts"
-import { endEverything, failure, mainFile, parsed, root, run, Running, sandboxUp, testFolder, valise, type Ended } from "./support.ts"
+import {
+  endEverything,
+  failure,
+  mainFile,
+  parsed,
+  root,
+  run,
+  Running,
+  sandboxUp,
+  testFolder,
+  valise,
+  type Ended,
+} from "./support.ts"
 
 const inCi = process.env["CI"] === "true"
 const isRoot = process.platform === "linux" && process.getuid?.() === 0
@@ -25,7 +37,10 @@ const ok = async (...args: string[]): Promise<Ended> => {
   return ended
 }
 const json = async (...args: string[]): Promise<Record<string, unknown>> => parsed(await ok("--json", ...args))
-const refused = async (args: string[], options: { env?: Record<string, string> } = {}): Promise<{ exit: number | null; code: string; hint?: string }> => {
+const refused = async (
+  args: string[],
+  options: { env?: Record<string, string> } = {},
+): Promise<{ exit: number | null; code: string; hint?: string }> => {
   const ended = await valise(["--json", ...args], { ...here, ...options })
   expect(ended.out, args.join(" ")).toBe("")
   const { v, code, message, ...rest } = failure(ended)
@@ -42,11 +57,12 @@ interface View {
   readonly parts: { readonly name: string }[]
   readonly response?: { readonly note?: string }
 }
-const messages = async (as: string, verb: string): Promise<View[]> => (await json("--as", as, verb))["messages"] as View[]
+const messages = async (as: string, verb: string): Promise<View[]> =>
+  (await json("--as", as, verb))["messages"] as View[]
 
 /** Looks every now and then until it is there. */
 async function eventually<T>(look: () => Promise<T | undefined>): Promise<T> {
-  for (const deadline = performance.now() + 60_000; ; ) {
+  for (const deadline = performance.now() + 60_000; ;) {
     const found = await look()
     if (found !== undefined) return found
     if (performance.now() > deadline) throw new Error("it never came true")
@@ -82,8 +98,21 @@ describe("while nothing runs", () => {
   })
 
   test("what is written waits, and says so; it goes out when the sandbox is back", async () => {
-    const sent = await json("--as", "ke/technical", "send", "--to", "sg/technical", "--subject", "written offline", "--text", "one")
-    expect(sent).toMatchObject({ accepted: false, message: { subject: "written offline", status: [{ state: "waiting" }] } })
+    const sent = await json(
+      "--as",
+      "ke/technical",
+      "send",
+      "--to",
+      "sg/technical",
+      "--subject",
+      "written offline",
+      "--text",
+      "one",
+    )
+    expect(sent).toMatchObject({
+      accepted: false,
+      message: { subject: "written offline", status: [{ state: "waiting" }] },
+    })
     const [first] = await messages("ke/technical", "sent")
     const words = await ok("--as", "ke/technical", "reply", first!.id, "--text", "two")
     expect(words.out).toContain("durable in the outbox")
@@ -96,7 +125,9 @@ describe("while nothing runs", () => {
     const sample = readFileSync(at("cli", "sandbox", "sample.json"))
     expect(readFileSync(file).equals(sample)).toBe(true)
     expect(statSync(file).mode & 0o777).toBe(0o600)
-    expect((await ok("--as", "sg/technical", "inbox", "read", notification!.id.slice(0, 6), "--share", "indicators")).out).toBe(sample.toString())
+    expect(
+      (await ok("--as", "sg/technical", "inbox", "read", notification!.id.slice(0, 6), "--share", "indicators")).out,
+    ).toBe(sample.toString())
   })
 
   test("a home of one's own by --home or VALISE_HOME", async () => {
@@ -111,7 +142,12 @@ describe("while nothing runs", () => {
     mkdirSync(own, { mode: 0o700 })
     const realm = { origin: "sandbox.valise.example", mode: "exercise" } as const
     const about = { poc: "ke/technical/teak" as PocAddress, relay: "relay.sandbox.valise.example", realm }
-    const vault = await createDevice(openVaultFile(join(own, "own.vault"), "create"), passphraseSecret("four words of dice"), nodeMachine, about)
+    const vault = await createDevice(
+      openVaultFile(join(own, "own.vault"), "create"),
+      passphraseSecret("four words of dice"),
+      nodeMachine,
+      about,
+    )
     trustDirectory(vault, readFileSync(at(".valise", "trust.txt"), "utf8"))
     await vault.close()
     writeFileSync(join(own, "home.json"), JSON.stringify({ v: 1, poc: about.poc, vault: "own.vault" }))
@@ -121,10 +157,16 @@ describe("while nothing runs", () => {
     const passphrase = { exit: 4, code: "ERR_PASSPHRASE", hint: expect.any(String) as string }
     expect(await refused(["--home", own, "whoami"])).toEqual(passphrase)
     expect(await refused(["--home", own, "--no-input", "whoami"])).toEqual(passphrase)
-    expect(await refused(["--home", own, "--passphrase-file", at("wrong.txt"), "whoami"])).toMatchObject({ exit: 4, code: "ERR_PASSPHRASE" })
+    expect(await refused(["--home", own, "--passphrase-file", at("wrong.txt"), "whoami"])).toMatchObject({
+      exit: 4,
+      code: "ERR_PASSPHRASE",
+    })
     expect(await refused(["--home", own, "--passphrase-file", at("none.txt"), "whoami"])).toEqual(passphrase)
     const asked = await terminal(`--home ${own} whoami`, "\u0003")
-    expect(asked).toMatchObject({ code: 130, out: expect.stringContaining("Passphrase of ke/technical/teak") as string })
+    expect(asked).toMatchObject({
+      code: 130,
+      out: expect.stringContaining("Passphrase of ke/technical/teak") as string,
+    })
   })
 
   test.each<[string, number, string, ...string[]]>([
@@ -139,15 +181,105 @@ describe("while nothing runs", () => {
     ["a PoC that the sandbox has not", 2, "ERR_USAGE", "--as", "xx/technical", "whoami"],
     ["a way out of the folder", 2, "ERR_USAGE", "--as", "../../etc", "whoami"],
     ["no disposition", 2, "ERR_USAGE", "--as", "sg/technical", "respond", "latest", "guilty"],
-    ["no TLP label", 2, "ERR_USAGE", "--as", "ke/technical", "send", "--to", "sg/technical", "--subject", "a", "--text", "b", "--tlp", "PINK"],
-    ["an unknown address", 2, "ERR_UNKNOWN_ADDRESS", "--as", "ke/technical", "send", "--to", "de/technical", "--subject", "a", "--text", "b"],
-    ["an address that is none", 2, "ERR_UNKNOWN_ADDRESS", "--as", "ke/technical", "send", "--to", "Singapore", "--subject", "a", "--text", "b"],
-    ["oneself", 2, "ERR_USAGE", "--as", "ke/technical", "send", "--to", "ke/technical", "--subject", "a", "--text", "b"],
-    ["no text", 2, "ERR_CONTENT", "--as", "ke/technical", "send", "--to", "sg/technical", "--subject", "a", "--text", ""],
-    ["a part that is not there", 1, "ERR_NOT_FOUND", "--as", "sg/technical", "inbox", "read", "latest", "--share", "nonsense"],
+    [
+      "no TLP label",
+      2,
+      "ERR_USAGE",
+      "--as",
+      "ke/technical",
+      "send",
+      "--to",
+      "sg/technical",
+      "--subject",
+      "a",
+      "--text",
+      "b",
+      "--tlp",
+      "PINK",
+    ],
+    [
+      "an unknown address",
+      2,
+      "ERR_UNKNOWN_ADDRESS",
+      "--as",
+      "ke/technical",
+      "send",
+      "--to",
+      "de/technical",
+      "--subject",
+      "a",
+      "--text",
+      "b",
+    ],
+    [
+      "an address that is none",
+      2,
+      "ERR_UNKNOWN_ADDRESS",
+      "--as",
+      "ke/technical",
+      "send",
+      "--to",
+      "Singapore",
+      "--subject",
+      "a",
+      "--text",
+      "b",
+    ],
+    [
+      "oneself",
+      2,
+      "ERR_USAGE",
+      "--as",
+      "ke/technical",
+      "send",
+      "--to",
+      "ke/technical",
+      "--subject",
+      "a",
+      "--text",
+      "b",
+    ],
+    [
+      "no text",
+      2,
+      "ERR_CONTENT",
+      "--as",
+      "ke/technical",
+      "send",
+      "--to",
+      "sg/technical",
+      "--subject",
+      "a",
+      "--text",
+      "",
+    ],
+    [
+      "a part that is not there",
+      1,
+      "ERR_NOT_FOUND",
+      "--as",
+      "sg/technical",
+      "inbox",
+      "read",
+      "latest",
+      "--share",
+      "nonsense",
+    ],
     ["an unknown message", 1, "ERR_NOT_FOUND", "--as", "ke/technical", "show", "ffffffffffff"],
     ["an empty id", 1, "ERR_NOT_FOUND", "--as", "ke/technical", "show", ""],
-    ["a forward that nobody was asked for", 4, "ERR_NO_CONSENT", "--as", "sg/technical", "forward", "latest", "--to", "fr/diplomatic", "--share", "body"],
+    [
+      "a forward that nobody was asked for",
+      4,
+      "ERR_NO_CONSENT",
+      "--as",
+      "sg/technical",
+      "forward",
+      "latest",
+      "--to",
+      "fr/diplomatic",
+      "--share",
+      "body",
+    ],
     ["evidence that is none", 4, "ERR_EVIDENCE", "verify", "cli/main.ts", "--trust", ".valise/trust.txt"],
     ["evidence that is not there", 2, "ERR_USAGE", "verify", "none.valise"],
     ["a relay's folder that is none", 1, "ERR_NOT_FOUND", "relay", "inspect", "--store", "cli"],
@@ -156,7 +288,10 @@ describe("while nothing runs", () => {
   })
 
   test("in words, an error is two lines on stderr: what, and what to do", async () => {
-    const ended = await valise(["--as", "ke/technical", "send", "--to", "de/technical", "--subject", "a", "--text", "b"], here)
+    const ended = await valise(
+      ["--as", "ke/technical", "send", "--to", "de/technical", "--subject", "a", "--text", "b"],
+      here,
+    )
     expect(ended).toMatchObject({ code: 2, out: "" })
     expect(ended.err).toMatch(/^valise: error: .+ \(ERR_UNKNOWN_ADDRESS\)\nvalise: hint: .+\n$/)
   })
@@ -165,7 +300,11 @@ describe("while nothing runs", () => {
     const copy = at("copy")
     cpSync(home("ke-technical"), copy, { recursive: true })
     chmodSync(join(copy, "device-1.key"), 0o644)
-    expect(await refused(["--home", copy, "whoami"])).toEqual({ exit: 4, code: "ERR_PASSPHRASE", hint: expect.stringContaining("chmod 600") as string })
+    expect(await refused(["--home", copy, "whoami"])).toEqual({
+      exit: 4,
+      code: "ERR_PASSPHRASE",
+      hint: expect.stringContaining("chmod 600") as string,
+    })
     cpSync(join(home("sg-technical"), "device-1.key"), join(copy, "device-1.key"))
     chmodSync(join(copy, "device-1.key"), 0o600)
     expect(await refused(["--home", copy, "whoami"])).toMatchObject({ exit: 4, code: "ERR_PASSPHRASE" })
@@ -189,33 +328,52 @@ describe("while nothing runs", () => {
 
   test("a reader that goes away ends it quietly", async () => {
     const piped = `"$NODE" "$MAIN" relay inspect | head -1; "$NODE" "$MAIN" verify case.valise --trust .valise/trust.txt | true`
-    const ended = await run("bash", ["-c", `${piped}; echo "\${PIPESTATUS[0]}"`], { ...here, env: { NODE: process.execPath, MAIN: mainFile } })
+    const ended = await run("bash", ["-c", `${piped}; echo "\${PIPESTATUS[0]}"`], {
+      ...here,
+      env: { NODE: process.execPath, MAIN: mainFile },
+    })
     expect(ended).toMatchObject({ out: "Mailboxes\n0\n", err: "" })
   })
 
-  test.skipIf(!isRoot && !inCi)("a full disk: ERR_DISK, nothing lost, still readable, and on with it when there is space", async () => {
-    const disk = at("disk")
-    mkdirSync(disk)
-    expect(await run("mount", ["-t", "tmpfs", "-o", "size=1m,mode=700", "none", disk])).toMatchObject({ code: 0 })
-    try {
-      cpSync(home("ke-technical"), disk, { recursive: true })
-      const before = parsed(await valise(["--json", "--home", disk, "sent"], here))["messages"] as View[]
-      writeUntilFull(join(disk, "ballast"))
-      const send = ["--json", "--home", disk, "send", "--to", "sg/technical", "--subject", "full", "--text", "x".repeat(7000), "--wait", "0"]
-      let stored = before.length
-      let ended: Ended
-      do ended = await valise(send, here)
-      while (ended.code === 0 && ++stored < before.length + 20)
-      expect(ended.code).toBe(1)
-      expect(failure(ended)).toMatchObject({ code: "ERR_DISK", hint: expect.any(String) as string })
-      rmSync(join(disk, "ballast"))
-      expect(parsed(await valise(["--json", "--home", disk, "sent"], here))["messages"]).toHaveLength(stored)
-      expect(await valise(send, here)).toMatchObject({ code: 0 })
-      expect(parsed(await valise(["--json", "--home", disk, "sent"], here))["messages"]).toHaveLength(stored + 1)
-    } finally {
-      await run("umount", [disk])
-    }
-  })
+  test.skipIf(!isRoot && !inCi)(
+    "a full disk: ERR_DISK, nothing lost, still readable, and on with it when there is space",
+    async () => {
+      const disk = at("disk")
+      mkdirSync(disk)
+      expect(await run("mount", ["-t", "tmpfs", "-o", "size=1m,mode=700", "none", disk])).toMatchObject({ code: 0 })
+      try {
+        cpSync(home("ke-technical"), disk, { recursive: true })
+        const before = parsed(await valise(["--json", "--home", disk, "sent"], here))["messages"] as View[]
+        writeUntilFull(join(disk, "ballast"))
+        const send = [
+          "--json",
+          "--home",
+          disk,
+          "send",
+          "--to",
+          "sg/technical",
+          "--subject",
+          "full",
+          "--text",
+          "x".repeat(7000),
+          "--wait",
+          "0",
+        ]
+        let stored = before.length
+        let ended: Ended
+        do ended = await valise(send, here)
+        while (ended.code === 0 && ++stored < before.length + 20)
+        expect(ended.code).toBe(1)
+        expect(failure(ended)).toMatchObject({ code: "ERR_DISK", hint: expect.any(String) as string })
+        rmSync(join(disk, "ballast"))
+        expect(parsed(await valise(["--json", "--home", disk, "sent"], here))["messages"]).toHaveLength(stored)
+        expect(await valise(send, here)).toMatchObject({ code: 0 })
+        expect(parsed(await valise(["--json", "--home", disk, "sent"], here))["messages"]).toHaveLength(stored + 1)
+      } finally {
+        await run("umount", [disk])
+      }
+    },
+  )
 })
 
 describe("while the sandbox runs", () => {
@@ -227,17 +385,34 @@ describe("while the sandbox runs", () => {
 
   test("what was written before has gone out, and is answered", async () => {
     const sent = await eventually(async () =>
-      (await messages("ke/technical", "sent")).find(({ subject, status }) => subject === "written offline" && status?.every(({ state }) => state === "responded")),
+      (await messages("ke/technical", "sent")).find(
+        ({ subject, status }) => subject === "written offline" && status?.every(({ state }) => state === "responded"),
+      ),
     )
     expect(sent.status).toMatchObject([{ response: { disposition: "acting" } }])
   })
 
   test("a message from a second process arrives, and is answered by itself, visibly", async () => {
     const from = sandbox.out.length
-    const { accepted, message } = (await json("--as", "ke/technical", "send", "--to", "br/technical", "--subject", "from outside", "--text", "do you see this?")) as { accepted: boolean; message: View } & Record<string, unknown>
+    const { accepted, message } = (await json(
+      "--as",
+      "ke/technical",
+      "send",
+      "--to",
+      "br/technical",
+      "--subject",
+      "from outside",
+      "--text",
+      "do you see this?",
+    )) as { accepted: boolean; message: View } & Record<string, unknown>
     expect(accepted).toBe(true)
-    await sandbox.saying(`br/technical/ipe (automatic) acknowledges and answers message ${message.id.slice(0, 8)}`, from)
-    const answer = await eventually(async () => (await messages("ke/technical", "inbox")).find((view) => view.response?.note?.startsWith("Automatic answer")))
+    await sandbox.saying(
+      `br/technical/ipe (automatic) acknowledges and answers message ${message.id.slice(0, 8)}`,
+      from,
+    )
+    const answer = await eventually(async () =>
+      (await messages("ke/technical", "inbox")).find((view) => view.response?.note?.startsWith("Automatic answer")),
+    )
     expect(answer).toMatchObject({ type: "response", releasedBy: "automatic answer (exercise)" })
     expect((await ok("--as", "ke/technical", "show", message.id)).out).toContain("answered acting")
   })
@@ -245,8 +420,15 @@ describe("while the sandbox runs", () => {
   test("31 terminal injection: what others wrote is shown escaped, in words and in JSON", async () => {
     const evil = "\u001b]0;owned\u0007\u001b[2Jx\u009b31m\u202etxt\u2028\u200b"
     await ok("--as", "ke/technical", "send", "--to", "sg/technical", "--subject", evil, "--text", evil)
-    const arrived = await eventually(async () => (await messages("sg/technical", "inbox")).find(({ subject }) => subject === evil))
-    for (const args of [["inbox"], ["inbox", "read", arrived.id], ["show", arrived.id], ["--json", "inbox", "read", arrived.id]]) {
+    const arrived = await eventually(async () =>
+      (await messages("sg/technical", "inbox")).find(({ subject }) => subject === evil),
+    )
+    for (const args of [
+      ["inbox"],
+      ["inbox", "read", arrived.id],
+      ["show", arrived.id],
+      ["--json", "inbox", "read", arrived.id],
+    ]) {
       const { out } = await ok("--as", "sg/technical", ...args)
       expect(out, args.join(" ")).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e]/)
       expect(out.toLowerCase(), args.join(" ")).toMatch(/\\u\{?0*1b\}?\]0;owned\\u\{?0*7\}?/)
@@ -269,20 +451,29 @@ describe("while the sandbox runs", () => {
       const command = example(await help(verb))
       expect(command, verb).toMatch(/^valise /)
       await ready(verb)
-      const ended = await run("sh", ["-c", `valise() { "$NODE" "$MAIN" "$@"; }\n${command}`], { ...here, env: { NODE: process.execPath, MAIN: mainFile } })
+      const ended = await run("sh", ["-c", `valise() { "$NODE" "$MAIN" "$@"; }\n${command}`], {
+        ...here,
+        env: { NODE: process.execPath, MAIN: mainFile },
+      })
       expect({ code: ended.code, err: ended.err }, command).toEqual({ code: 0, err: "" })
     }
   }, 240_000)
 
   /** Waits for what the next example speaks of: peers answer in their own time. */
   async function ready(verb: string): Promise<void> {
-    const consents = async (as: string) => ((await json("--as", as, "consent"))["consents"] as { requestId: string; state: string; attested: boolean }[]).at(-1)!
+    const consents = async (as: string) =>
+      ((await json("--as", as, "consent"))["consents"] as { requestId: string; state: string; attested: boolean }[]).at(
+        -1,
+      )!
     if (verb === "consent request")
-      await eventually(async () => (await messages("sg/technical", "inbox")).find(({ parts }) => parts.some(({ name }) => name === "indicators")))
+      await eventually(async () =>
+        (await messages("sg/technical", "inbox")).find(({ parts }) => parts.some(({ name }) => name === "indicators")),
+      )
     const asked = verb.startsWith("consent ") || verb === "forward" ? await consents("sg/technical") : undefined
     if (verb === "consent grant" || verb === "consent refuse")
       await eventually(async () => ((await consents("ke/technical")).requestId === asked?.requestId ? true : undefined))
-    if (verb === "forward") await eventually(async () => ((await consents("sg/technical")).state === "granted" ? true : undefined))
+    if (verb === "forward")
+      await eventually(async () => ((await consents("sg/technical")).state === "granted" ? true : undefined))
   }
 
   test("a watcher sees what arrives; Ctrl-C ends it with 130, and everything is closed", async () => {
@@ -300,8 +491,15 @@ describe("while the sandbox runs", () => {
     sandbox.child.kill("SIGINT")
     const ended = await sandbox.ended
     expect({ code: ended.code, err: ended.err }).toEqual({ code: 130, err: "" })
-    expect(readFileSync(at(".valise", "relay", "relay.log"), "utf8").trim().split("\n").at(-1)).toContain("relay.closed")
-    expect((await messages("sg/technical", "inbox")).map(({ id }) => id)).toEqual(expect.arrayContaining(before.map(({ id }) => id)))
+    expect(
+      readFileSync(at(".valise", "relay", "relay.log"), "utf8")
+        .trim()
+        .split("\n")
+        .at(-1),
+    ).toContain("relay.closed")
+    expect((await messages("sg/technical", "inbox")).map(({ id }) => id)).toEqual(
+      expect.arrayContaining(before.map(({ id }) => id)),
+    )
     expect((await json("relay", "inspect"))["intact"]).toBe(true)
   })
 })
@@ -310,10 +508,12 @@ describe("while the sandbox runs", () => {
 async function verbs(): Promise<string[]> {
   const listed = async (verb: string): Promise<string[]> => {
     const [, commands] = (await help(verb)).split("\nCommands:\n")
-    return [...(commands ?? "").matchAll(/^ {2}([a-z]+)\b/gm)].map(([, name]) => name!).filter((name) => name !== "help")
+    return [...(commands ?? "").matchAll(/^ {2}([a-z]+)\b/gm)]
+      .map(([, name]) => name!)
+      .filter((name) => name !== "help")
   }
   const found = await listed("")
-  for (const verb of [...found]) found.push(...(await listed(verb)).map((part) => `${verb} ${part}`))
+  for (const verb of found.slice()) found.push(...(await listed(verb)).map((part) => `${verb} ${part}`))
   return found
 }
 
@@ -329,7 +529,10 @@ const example = (text: string): string => /\nExample:\n {2}\$ (.+)\n/.exec(text)
 /** Runs the command on a terminal of its own, and types. */
 function terminal(args: string, typed: string): Promise<Ended> {
   const line = `sleep 3; printf '${typed}' | cat; sleep 3`
-  return run("bash", ["-c", `(${line}) | script -qec '"$NODE" "$MAIN" ${args}' /dev/null`], { ...here, env: { NODE: process.execPath, MAIN: mainFile } })
+  return run("bash", ["-c", `(${line}) | script -qec '"$NODE" "$MAIN" ${args}' /dev/null`], {
+    ...here,
+    env: { NODE: process.execPath, MAIN: mainFile },
+  })
 }
 
 /** Leaves no block free. */

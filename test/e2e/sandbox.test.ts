@@ -2,7 +2,18 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
-import { endEverything, failure, jsonLines, parsed, run, shared, testFolder, valise, type Ended, type Line } from "./support.ts"
+import {
+  endEverything,
+  failure,
+  jsonLines,
+  parsed,
+  run,
+  shared,
+  testFolder,
+  valise,
+  type Ended,
+  type Line,
+} from "./support.ts"
 
 afterAll(endEverything)
 
@@ -11,7 +22,8 @@ const data = join(folder, "valise")
 const start = (...args: string[]): Promise<Ended> =>
   run("npm", ["start", "-s", "--", "--once", "--json", "--data", data, ...args], { maxMs: 170_000 })
 
-const whoami = async (as: string): Promise<unknown> => parsed(await valise(["--data", data, "--as", as, "--json", "whoami"]))
+const whoami = async (as: string): Promise<unknown> =>
+  parsed(await valise(["--data", data, "--as", as, "--json", "whoami"]))
 
 let first: Ended
 let told: Line[]
@@ -27,7 +39,11 @@ describe("npm start -s -- --once --json", () => {
   test("ends with 0 and says nothing beside JSON Lines, each with v, event and at", () => {
     expect({ code: first.code, err: first.err }).toEqual({ code: 0, err: "" })
     for (const line of told)
-      expect(line).toMatchObject({ v: 1, event: expect.stringMatching(/^[a-z]+(\.[a-z]+)?$/), at: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/) })
+      expect(line).toMatchObject({
+        v: 1,
+        event: expect.stringMatching(/^[a-z]+(\.[a-z]+)?$/),
+        at: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
+      })
   })
 
   test("tells the whole story in order", () => {
@@ -47,19 +63,32 @@ describe("npm start -s -- --once --json", () => {
       "relay.inspected",
       "complete",
     ]
-    expect(told.map(({ event }) => event).filter((event, i, all) => event !== all[i - 1] && !isSecondConsent(all, i))).toEqual(story)
-    const where = (event: string): unknown[] => told.filter((line) => line.event === event).map(({ from, to }) => from ?? to)
+    expect(
+      told.map(({ event }) => event).filter((event, i, all) => event !== all[i - 1] && !isSecondConsent(all, i)),
+    ).toEqual(story)
+    const where = (event: string): unknown[] =>
+      told.filter((line) => line.event === event).map(({ from, to }) => from ?? to)
     expect(where("message.accepted")).toEqual(["sg/technical/banyan", "br/technical/ipe"])
     expect(where("message.delivered")).toEqual(["sg/technical/banyan", "br/technical/ipe"])
     expect(where("message.responded")).toEqual(["sg/technical/banyan", "br/technical/ipe"])
     expect(where("consent.withdrawn")).toEqual(["ke/technical/baobab"])
-    expect(told.find(({ event }) => event === "forward.verified")).toMatchObject({ from: "ke/technical/baobab", parts: ["involved", "indicators"] })
-    expect(told.find(({ event }) => event === "relay.inspected")).toMatchObject({ waiting: expect.any(Number) as number, found: [] })
+    expect(told.find(({ event }) => event === "forward.verified")).toMatchObject({
+      from: "ke/technical/baobab",
+      parts: ["involved", "indicators"],
+    })
+    expect(told.find(({ event }) => event === "relay.inspected")).toMatchObject({
+      waiting: expect.any(Number) as number,
+      found: [],
+    })
     expect(told.find(({ event }) => event === "relay.inspected")!["waiting"]).toBeGreaterThan(0)
   })
 
   test("complete names evidence and trust anchor, which are there", () => {
-    expect(complete).toMatchObject({ event: "complete", ok: true, case: expect.stringMatching(/^[0-9a-f]{32}$/) as string })
+    expect(complete).toMatchObject({
+      event: "complete",
+      ok: true,
+      case: expect.stringMatching(/^[0-9a-f]{32}$/) as string,
+    })
     for (const path of [evidence(), trust()]) expect(existsSync(path), path).toBe(true)
   })
 })
@@ -83,7 +112,11 @@ describe("the evidence, in another process", () => {
       const ended = await valise(["--json", "verify", file, "--trust", trust()])
       expect(ended.code, `byte ${at}`).toBe(4)
       // The section's name stands before the colon.
-      expect(failure(ended), `byte ${at}`).toMatchObject({ v: 1, code: "ERR_EVIDENCE", message: expect.stringMatching(/^[a-z][a-z0-9-]*: /) as string })
+      expect(failure(ended), `byte ${at}`).toMatchObject({
+        v: 1,
+        code: "ERR_EVIDENCE",
+        message: expect.stringMatching(/^[a-z][a-z0-9-]*: /) as string,
+      })
     }
   })
 
@@ -103,7 +136,9 @@ describe("started again on the same folder", () => {
     expect(jsonLines(again.out).at(-1)!["case"]).not.toBe(complete["case"])
     const after = await Promise.all(["ke/technical", "br/technical"].map(whoami))
     expect(after.map(keysOf)).toEqual(before.map(keysOf))
-    const { messages } = parsed(await valise(["--data", data, "--as", "ke/technical", "--json", "sent"])) as unknown as { messages: { case: string }[] }
+    const { messages } = parsed(
+      await valise(["--data", data, "--as", "ke/technical", "--json", "sent"]),
+    ) as unknown as { messages: { case: string }[] }
     expect(new Set(messages.map((message) => message.case)).size).toBe(2)
   }, 180_000)
 
@@ -115,7 +150,20 @@ describe("started again on the same folder", () => {
       expect(ended.code, ended.err).toBe(0)
       const { message } = jsonLines(ended.out).find(({ event }) => event === "forward.verified")!
       const file = join(folder, "from-kenya.json")
-      const read = await valise(["--data", data, "--as", "fr/technical", "--json", "inbox", "read", String(message), "--share", "indicators", "-o", file])
+      const read = await valise([
+        "--data",
+        data,
+        "--as",
+        "fr/technical",
+        "--json",
+        "inbox",
+        "read",
+        String(message),
+        "--share",
+        "indicators",
+        "-o",
+        file,
+      ])
       expect(read.code, read.err).toBe(0)
       expect(readFileSync(file).equals(readFileSync(input))).toBe(true)
     },
@@ -129,13 +177,15 @@ describe("started again on the same folder", () => {
     expect(ended.code).toBe(2)
     expect(failure(ended)).toMatchObject({ code: "ERR_TOO_LARGE", hint: expect.stringContaining("65536") as string })
     expect(jsonLines(ended.out).at(-1)).toMatchObject({ event: "complete", ok: false, code: "ERR_TOO_LARGE" })
-    const { messages } = parsed(await valise(["--data", data, "--as", "ke/technical", "--json", "sent"])) as unknown as { messages: { status: { state: string }[] }[] }
+    const { messages } = parsed(
+      await valise(["--data", data, "--as", "ke/technical", "--json", "sent"]),
+    ) as unknown as { messages: { status: { state: string }[] }[] }
     expect(messages.flatMap(({ status }) => status).filter(({ state }) => state === "waiting")).toEqual([])
   }, 180_000)
 
   test("while one runs, a second one says so", async () => {
     const both = await Promise.all([start(), start()])
-    expect(both.map(({ code }) => code).toSorted()).toEqual([0, 2])
+    expect(both.map(({ code }) => code).toSorted((a, b) => a! - b!)).toEqual([0, 2])
     const refused = both.find(({ code }) => code === 2)!
     expect(failure(refused)).toMatchObject({ code: "ERR_USAGE", hint: expect.any(String) as string })
   }, 180_000)
@@ -160,7 +210,12 @@ describe("input that is no bundle", () => {
     const untouched = join(folder, "never made")
     const ended = await valise(["--data", untouched, "--json", "sandbox", "--once", "--input", input])
     expect({ code: ended.code, out: ended.out }).toEqual({ code: 2, out: "" })
-    expect(failure(ended)).toEqual({ v: 1, code, message: expect.any(String) as string, hint: expect.any(String) as string })
+    expect(failure(ended)).toEqual({
+      v: 1,
+      code,
+      message: expect.any(String) as string,
+      hint: expect.any(String) as string,
+    })
     expect(existsSync(untouched)).toBe(false)
   })
 })

@@ -85,7 +85,8 @@ export class Running {
 
   /** Resolves when stdout has this from the given length on. Rejects with what there was if the process ends before. */
   saying(wanted: string | RegExp, from = 0): Promise<void> {
-    const matches = (): boolean => (typeof wanted === "string" ? this.out.includes(wanted, from) : wanted.test(this.out.slice(from)))
+    const matches = (): boolean =>
+      typeof wanted === "string" ? this.out.includes(wanted, from) : wanted.test(this.out.slice(from))
     return new Promise((resolve, reject) => {
       const look = (): void => {
         const isOver = this.child.exitCode !== null || this.child.signalCode !== null
@@ -146,6 +147,7 @@ export const failure = (ended: Ended): { v: number; code: string; message: strin
 function plainEnvironment(): Record<string, string> {
   const kept: Record<string, string> = { NODE_COMPILE_CACHE: join(root, "node_modules", ".cache", "valise-e2e") }
   for (const [name, value] of Object.entries(process.env))
-    if (value !== undefined && !/^(npm_|NODE_|VITEST|VITE_|TEST$|FORCE_COLOR|NO_COLOR|VALISE_)/.test(name)) kept[name] = value
+    if (value !== undefined && !/^(npm_|NODE_|VITEST|VITE_|TEST$|FORCE_COLOR|NO_COLOR|VALISE_)/.test(name))
+      kept[name] = value
   return kept
 }

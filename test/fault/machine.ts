@@ -21,7 +21,7 @@ export function mountTmpfs(context: TestContext, folder: string, size: string): 
 
 /** Runs a script of this folder under strace with these options; what it wrote to its standard output. */
 export async function straced(options: readonly string[], script: string, args: readonly string[]): Promise<string> {
-  const command = ["-f", "--seccomp-bpf", ...options, process.execPath, script, ...args]
+  const command = ["-f", ...options, process.execPath, script, ...args]
   return execFileAsync("strace", command, { encoding: "utf8", maxBuffer: 2 ** 28 }).then(
     ({ stdout }) => stdout,
     (error: unknown) => {

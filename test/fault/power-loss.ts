@@ -25,8 +25,11 @@ export const traceOptions = [
   "trace=write,pwrite64,fsync,fdatasync,ftruncate,unlink",
 ]
 
-/** @param trace strace's output, with `traceOptions`. Files are named by their last part. */
-export function parseTrace(trace: string): DiskEvent[] {
+/**
+ * @param trace strace's output, with `traceOptions`; of several processes, one after the other.
+ * @param prefix with which the names of the files begin that count; they are named without their folders
+ */
+export function parseTrace(trace: string, prefix: string): DiskEvent[] {
   const events: DiskEvent[] = []
   const syncsUnderWay = new Map<string, { file: string; of: number }>()
   const failedFor = new Map<string, number>()
@@ -37,19 +40,22 @@ export function parseTrace(trace: string): DiskEvent[] {
   for (const line of trace.split("\n")) {
     const [, thread, rest] = /^(\d+) +(.*)$/.exec(line) ?? []
     if (thread === undefined || rest === undefined) continue
-    if (/^<\.\.\. (fsync|fdatasync) resumed>/.test(rest)) {
+    if (/^(<\.\.\. (fsync|fdatasync) resumed>|\+\+\+)/.test(rest)) {
       const sync = syncsUnderWay.get(thread)
       if (sync) syncEnds(sync, rest)
+      syncsUnderWay.delete(thread)
       continue
     }
     const [, call, fd, path, args] = /^(\w+)\((\d+)<([^>]*)>(?:, )?(.*)$/.exec(rest) ?? []
     if (call === undefined || path === undefined || args === undefined) {
       const [, removed] = /^unlink\("([^"]*)"\) += 0$/.exec(rest) ?? []
-      if (removed !== undefined) events.push({ kind: "remove", file: basename(unhex(removed).toString()) })
+      const file = removed === undefined ? "" : basename(unhex(removed).toString())
+      if (file.startsWith(prefix)) events.push({ kind: "remove", file })
       continue
     }
     const file = basename(unhex(path).toString())
     if (call === "write" && fd === "1") events.push({ kind: "said", line: unhex(quoted(args)).toString().trim() })
+    else if (!file.startsWith(prefix)) continue
     else if (call === "pwrite64") {
       const at = Number(/", \d+, (\d+)/.exec(args)![1])
       events.push({ kind: "write", file, at, bytes: unhex(quoted(args)) })

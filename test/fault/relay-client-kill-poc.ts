@@ -1,6 +1,6 @@
 /**
  * A PoC on its own vault until it is killed: `send` writes messages as fast as the relay accepts them, `receive` signs for
- * some of what arrives, `settle` writes nothing more and says when nothing is left to do. What it says is sure.
+ * some of what arrives, `settle` only goes on with what is under way. What it says is sure.
  */
 import { join } from "node:path"
 import { openPoc, type Poc } from "../../client-sdk/index.ts"
@@ -35,10 +35,7 @@ poc.on((event) => {
 })
 poc.connect()
 say("open")
-void watchLink(poc)
 if (role === "send") await send(poc)
-if (role === "receive") await take(poc)
-if (role === "settle") await settle(poc)
 
 async function send(from: Poc): Promise<never> {
   for (let n = 0; ; n++) {
@@ -49,23 +46,4 @@ async function send(from: Poc): Promise<never> {
     underWay.add(id)
     say("composed", id)
   }
-}
-
-/** As an application reads: each message once. */
-async function take(from: Poc): Promise<void> {
-  for await (const { id } of from.inbox()) say("given", id)
-}
-
-async function settle(from: Poc): Promise<void> {
-  const isSettled = (): boolean =>
-    from.sent().every(({ status }) => status!.every(({ state }) => state === "delivered" || state === "acknowledged"))
-  await from.until(() => (isSettled() ? true : undefined))
-  await from.drain()
-  for (const { id } of from.received()) say("given", id)
-  say("settled")
-}
-
-async function watchLink(from: Poc): Promise<void> {
-  await from.until(() => (from.ready ? true : undefined))
-  say("ready")
 }

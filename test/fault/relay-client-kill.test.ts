@@ -12,7 +12,13 @@ test("relay, sender and receiver killed at random moments under load: nothing ac
   const folder = mkdtempSync(join(tmpdir(), "valise-kills-"))
   const told: string[] = []
   try {
-    const outcome = await runKills({ folder: join(folder, "network"), rounds: 25, seed: 20_261_121, roundsMaxMs, told: (words) => told.push(words) })
+    const outcome = await runKills({
+      folder: join(folder, "network"),
+      rounds: 25,
+      seed: 20_261_121,
+      roundsMaxMs,
+      told: (words) => told.push(words),
+    })
     expect(outcome.faults, told.join("\n")).toEqual([])
     expect(outcome.kills).toBeGreaterThan(5)
     expect(outcome.accepted).toBeGreaterThan(outcome.kills)

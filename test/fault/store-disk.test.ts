@@ -45,7 +45,15 @@ function upTo(last: number, step: number): number[] {
 test.concurrent.for(failures)("$error at $call $when", { timeout: 60_000 }, async ({ error, call, when }, context) => {
   needStrace(context)
   const place = join(folder, `${error}-${call}-${when}`)
-  const inject = ["-o", "/dev/null", "-e", `trace=${call}`, "-e", `inject=${call}:error=${error}:when=${when}`]
+  const inject = [
+    "--seccomp-bpf",
+    "-o",
+    "/dev/null",
+    "-e",
+    `trace=${call}`,
+    "-e",
+    `inject=${call}:error=${error}:when=${when}`,
+  ]
   const howItEnds = Number.parseInt(when) % 2 === 0 ? ["--die"] : []
   const said = linesOf(await straced(inject, child, [place, "run", ...howItEnds]))
   const store = await openSqliteStore(place)

@@ -52,12 +52,14 @@ describe("over a relay", () => {
     const forward = message.forward(await request.granted(soon()))
     const there = await arrived(france, forward.id)
     await france.until(() => there.view.forward?.verifiedFrom, soon())
-    expect(there.view.forward).toMatchObject({ forwarder: network.address("singapore"), verifiedFrom: network.address("kenya") })
+    expect(there.view.forward).toMatchObject({
+      forwarder: network.address("singapore"),
+      verifiedFrom: network.address("kenya"),
+    })
     expect(there.view.forward!.parts.map(({ name }) => name).toSorted()).toEqual(["indicators", "involved"])
     expect(there.part("indicators")).toEqual(indicators)
     await singapore.until(() => request.view.used, soon())
-    for (const poc of [kenya, brazil])
-      await poc.until(() => poc.consents()[0]!.used, soon())
+    for (const poc of [kenya, brazil]) await poc.until(() => poc.consents()[0]!.used, soon())
     for (const poc of [kenya, singapore, brazil, france]) expect(poc.notices()).toEqual([])
   })
 
@@ -124,7 +126,12 @@ describe("without a relay", () => {
     const [kenya, singapore, brazil, france] = await Promise.all(everybody.map((name) => Inside.open(network, name)))
     const post = new Post().add(kenya!, singapore!, brazil!, france!)
     const to = [network.address("singapore"), network.address("brazil")]
-    const frame = { type: "notification", case: new Uint8Array(16), to, involved: [network.address("kenya"), ...to] } as const
+    const frame = {
+      type: "notification",
+      case: new Uint8Array(16),
+      to,
+      involved: [network.address("kenya"), ...to],
+    } as const
     const { subject, tlp, content: body } = notification
     const said = { tlp, language: "en", template: "incident-notification", subject, body, indicators }
     const id = kenya!.home.vault.transaction((tx) =>
@@ -149,18 +156,26 @@ describe("without a relay", () => {
   }
 
   const ordersOf = <T>(items: readonly T[]): T[][] =>
-    items.length === 0 ? [[]] : items.flatMap((item) => ordersOf(items.filter((other) => other !== item)).map((rest) => [item, ...rest]))
+    items.length === 0
+      ? [[]]
+      : items.flatMap((item) => ordersOf(items.filter((other) => other !== item)).map((rest) => [item, ...rest]))
 
   test("the third party comes to the same verdict whatever the order in which its papers arrive", async () => {
     const { papers, withdrawal } = await papersForFrance()
     expect(papers.map(({ type }) => type).toSorted()).toEqual(["attestation", "consent", "consent", "forward"])
     expect(withdrawal.type).toBe("consent-withdrawal")
-    const france = await Inside.open(network, "france", { storage: new MemoryVaultStorage(snapshot(network.vaultPath("france"))()) })
+    const france = await Inside.open(network, "france", {
+      storage: new MemoryVaultStorage(snapshot(network.vaultPath("france"))()),
+    })
     const rewind = rewinder(france)
     const orders = [
       ...ordersOf(papers).map((order) => ({ order, expected: "verified" })),
-      ...ordersOf([...papers, withdrawal]).filter((_, i) => i % 5 === 0).map((order) => ({ order, expected: "withdrawn" })),
-      ...papers.flatMap((missing) => ordersOf(papers.filter((paper) => paper !== missing)).map((order) => ({ order, expected: "not verified" }))),
+      ...ordersOf([...papers, withdrawal])
+        .filter((_, i) => i % 5 === 0)
+        .map((order) => ({ order, expected: "withdrawn" })),
+      ...papers.flatMap((missing) =>
+        ordersOf(papers.filter((paper) => paper !== missing)).map((order) => ({ order, expected: "not verified" })),
+      ),
     ]
     for (const { order, expected } of orders) {
       rewind()

@@ -32,7 +32,12 @@ describe("three PoCs", () => {
     await sent.delivered("br/technical", soon())
     const here = await arrived(singapore, sent.id)
     expect(here.part("indicators")).toEqual(indicators)
-    expect(here.view).toMatchObject({ ...notification, content: notification.content, from: network.address("kenya"), banners: [] })
+    expect(here.view).toMatchObject({
+      ...notification,
+      content: notification.content,
+      from: network.address("kenya"),
+      banners: [],
+    })
     here.acknowledge()
     const { acknowledged } = await sent.acknowledged("sg/technical", soon())
     expect(acknowledged?.officer).toBe("duty officer of singapore")
@@ -40,7 +45,12 @@ describe("three PoCs", () => {
     const { response, state } = await sent.responded("sg/technical", soon())
     expect([response?.disposition, state]).toEqual(["acting", "responded"])
     const atBrazil = await brazil.until(() => brazil.received().find(({ type }) => type === "response"), soon())
-    expect(atBrazil).toMatchObject({ from: network.address("singapore"), case: here.view.case, inReplyTo: sent.id, tlp: "AMBER" })
+    expect(atBrazil).toMatchObject({
+      from: network.address("singapore"),
+      case: here.view.case,
+      inReplyTo: sent.id,
+      tlp: "AMBER",
+    })
     const kinds = events.filter((event) => "message" in event && event.message === sent.id).map(({ kind }) => kind)
     expect(kinds.filter((kind) => kind === "accepted")).toHaveLength(2)
     expect(kinds.indexOf("delivered")).toBeGreaterThan(kinds.indexOf("accepted"))
@@ -180,7 +190,10 @@ describe("two PoCs", () => {
     await kenya.until(() => (sent.status()[0]!.state === "undelivered" ? true : undefined), soon())
     await network.startRelay()
     const singapore = await network.poc("singapore")
-    await singapore.until(() => singapore.received().find(({ subject }) => subject === "the next"), AbortSignal.timeout(25_000))
+    await singapore.until(
+      () => singapore.received().find(({ subject }) => subject === "the next"),
+      AbortSignal.timeout(25_000),
+    )
     expect(singapore.notices()).toEqual([])
   })
 })
@@ -217,7 +230,7 @@ describe("a PoC with two devices", () => {
     await settled(singapore)
     expect(second.received()).toHaveLength(1)
     expect(second.notices()).toEqual([])
-    expect(first.status()[0]!.devices.map(({ prekey }) => prekey).toSorted()).toEqual(["one-time", undefined])
+    expect(new Set(first.status()[0]!.devices.map(({ prekey }) => prekey))).toEqual(new Set(["one-time", undefined]))
   })
 
   test("a device that has left the directory holds nothing up", async () => {

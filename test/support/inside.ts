@@ -106,7 +106,9 @@ export class Inside {
   }
 
   /** Seals what the outbox holds and gives the envelopes; `prekeyOf` plays the relay. */
-  async flush(prekeyOf: (device: DeviceId) => Signed | undefined): Promise<{ mailbox: string; bytes: Uint8Array; type: MessageType }[]> {
+  async flush(
+    prekeyOf: (device: DeviceId) => Signed | undefined,
+  ): Promise<{ mailbox: string; bytes: Uint8Array; type: MessageType }[]> {
     const sealed: { mailbox: string; bytes: Uint8Array; type: MessageType }[] = []
     const never = new Promise<RelayReceipt>(() => undefined)
     for (const key of this.outbox.pending()) {
@@ -320,7 +322,7 @@ export function rewinder({ home }: Inside): () => void {
     home.vault.transaction((tx) => {
       for (const { name, rows } of before) {
         for (const [key] of tx.list(name)) tx.delete(name, key)
-        for (const [key, value] of rows) tx.put(name, key, value as never)
+        for (const [key, value] of rows) tx.put(name, key, value)
       }
     })
 }

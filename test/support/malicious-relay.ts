@@ -10,7 +10,13 @@ import { concat, equal, hex } from "../../protocol/bytes.ts"
 import { RelayConnection } from "../../protocol/connection.ts"
 import { envelopeDigest } from "../../protocol/envelope.ts"
 import { wireOfError, type ErrorCode } from "../../protocol/errors.ts"
-import { subprotocol, type ClientFrame, type PublishedPrekeys, type Received, type RelayFrame } from "../../protocol/frames.ts"
+import {
+  subprotocol,
+  type ClientFrame,
+  type PublishedPrekeys,
+  type Received,
+  type RelayFrame,
+} from "../../protocol/frames.ts"
 import type { SigningKey } from "../../protocol/primitives.ts"
 import { signBatch } from "../../protocol/relay-receipt.ts"
 import type { Signed } from "../../protocol/statement.ts"
@@ -69,7 +75,12 @@ export class MaliciousRelay {
   #falseReceipts = false
 
   static async start(parts: MaliciousParts): Promise<MaliciousRelay> {
-    const server = new WebSocketServer({ port: 0, host: "127.0.0.1", perMessageDeflate: false, handleProtocols: () => subprotocol })
+    const server = new WebSocketServer({
+      port: 0,
+      host: "127.0.0.1",
+      perMessageDeflate: false,
+      handleProtocols: () => subprotocol,
+    })
     await once(server, "listening")
     return new MaliciousRelay(parts, server)
   }
@@ -126,13 +137,17 @@ export class MaliciousRelay {
   readdress(mailbox: MailboxId): void {
     this.#verb = (submission) => {
       const bytes = concat(submission.bytes.subarray(0, 2), mailbox, submission.bytes.subarray(18))
-      return [{ ...submission, mailbox, bytes }, { ...submission, mailbox }]
+      return [
+        { ...submission, mailbox, bytes },
+        { ...submission, mailbox },
+      ]
     }
   }
 
   /** Delivers once more what was ever submitted to this mailbox. */
   replay(mailbox: MailboxId): void {
-    for (const submission of this.submissions.filter((one) => equal(one.mailbox, mailbox))) this.put(mailbox, submission.bytes)
+    for (const submission of this.submissions.filter((one) => equal(one.mailbox, mailbox)))
+      this.put(mailbox, submission.bytes)
   }
 
   /** Delivers these bytes, whoever made them. */
@@ -246,10 +261,17 @@ export class MaliciousRelay {
     if (refusal) return seat.send({ type: "error", about, code: wireOfError(refusal), retryAfterSeconds: 0 })
     switch (frame.type) {
       case "submit":
-        return this.#submit(seat, about, { mailbox: frame.mailbox, blind: frame.blind.slice(), bytes: frame.envelope.slice() })
+        return this.#submit(seat, about, {
+          mailbox: frame.mailbox,
+          blind: frame.blind.slice(),
+          bytes: frame.envelope.slice(),
+        })
       case "collected": {
         const box = hex(seat.mailbox!)
-        this.#boxes.set(box, (this.#boxes.get(box) ?? []).filter(({ sequence }) => !frame.sequences.includes(sequence)))
+        this.#boxes.set(
+          box,
+          (this.#boxes.get(box) ?? []).filter(({ sequence }) => !frame.sequences.includes(sequence)),
+        )
         return
       }
       case "fetch-prekeys":

@@ -11,7 +11,14 @@ import { signPossession } from "../../pki/possession.ts"
 import { Directory } from "../../directory/directory.ts"
 import type { Proposal } from "../../directory/proposals.ts"
 import { homeSchema, type HomeVault } from "../../client-sdk/collections.ts"
-import { createDevice, createOfficer, createPocKey, deviceRow, nextManifest, trustDirectory } from "../../client-sdk/enrol.ts"
+import {
+  createDevice,
+  createOfficer,
+  createPocKey,
+  deviceRow,
+  nextManifest,
+  trustDirectory,
+} from "../../client-sdk/enrol.ts"
 import { openPoc, type Message, type Notice, type Poc } from "../../client-sdk/index.ts"
 import { createKeyFile, readKeyFile } from "../../client-sdk/vault/key-file.ts"
 import { openVaultFile } from "../../client-sdk/vault/storage-sqlite.ts"
@@ -83,6 +90,8 @@ export interface OpenAs {
   /** Unlock the officer; the default. */
   readonly officer?: boolean
   readonly connect?: boolean
+  /** Another file than the member's vault: a copy of it. */
+  readonly path?: string
   /** A clock of its own instead of the network's. */
   readonly clock?: Clock
   /** Wait until peers can write to it; the default when it connects. */
@@ -101,7 +110,9 @@ export class TestNetwork {
   url = ""
   trust = ""
   #directory: Directory | undefined
-  #relay: { readonly server: RelayServer; readonly mirror: DirectoryMirror; readonly close: () => Promise<void> } | undefined
+  #relay:
+    | { readonly server: RelayServer; readonly mirror: DirectoryMirror; readonly close: () => Promise<void> }
+    | undefined
   readonly relayKey = new SigningKey(nodeRandom.bytes(32))
   readonly #options: NetworkOptions
   readonly #opened = new Set<Poc>()
@@ -142,9 +153,10 @@ export class TestNetwork {
   }
 
   /** Opens this member's vault as a program does; closed with the network unless the test closes it. */
-  async poc(name: Name, { device = 1, officer = true, connect = true, clock = this.clock, ready = connect }: OpenAs = {}): Promise<Poc> {
+  async poc(name: Name, options: OpenAs = {}): Promise<Poc> {
+    const { device = 1, officer = true, connect = true, clock = this.clock, ready = connect } = options
     const poc = await openPoc({
-      vault: this.vaultPath(name, device),
+      vault: options.path ?? this.vaultPath(name, device),
       keyFile: this.keyPath(name, `device-${device}`),
       ...(officer && device === 1 && { officer: { keyFile: this.keyPath(name, "officer") } }),
       relay: this.url,
@@ -170,9 +182,14 @@ export class TestNetwork {
   }
 
   /** The vault itself, for a look that no program has. Nothing else of this member should be writing. */
-  async vault<T>(name: Name, look: (vault: HomeVault) => T | Promise<T>, device = 1): Promise<T> {
-    const storage = openVaultFile(this.vaultPath(name, device))
-    const vault = await Vault.open(storage, readKeyFile(this.keyPath(name, `device-${device}`)), this.machine, homeSchema)
+  async vault<T>(name: Name, look: (vault: HomeVault) => T | Promise<T>, device = 1, path?: string): Promise<T> {
+    const storage = openVaultFile(path ?? this.vaultPath(name, device))
+    const vault = await Vault.open(
+      storage,
+      readKeyFile(this.keyPath(name, `device-${device}`)),
+      this.machine,
+      homeSchema,
+    )
     try {
       return await look(vault)
     } finally {
@@ -181,11 +198,20 @@ export class TestNetwork {
   }
 
   /** Logs this member's next manifest. */
-  async changeManifest(name: Name, change: (manifest: Manifest) => Partial<Pick<Manifest, "devices" | "officers">>): Promise<void> {
+  async changeManifest(
+    name: Name,
+    change: (manifest: Manifest) => Partial<Pick<Manifest, "devices" | "officers">>,
+  ): Promise<void> {
     const { manifest, manifestBytes } = this.directory.state.poc(this.address(name))!
     const content = { devices: manifest!.devices, officers: manifest!.officers, ...change(manifest!) }
     const next = await this.vault(name, (vault) =>
-      nextManifest(vault, readKeyFile(this.keyPath(name, "poc")), this.machine, { manifest: manifest!, bytes: manifestBytes! }, content),
+      nextManifest(
+        vault,
+        readKeyFile(this.keyPath(name, "poc")),
+        this.machine,
+        { manifest: manifest!, bytes: manifestBytes! },
+        content,
+      ),
     )
     await this.directory.submitManifest(this.address(name), next.signed, next.coSignatures)
     await this.relayFollows()
@@ -249,7 +275,13 @@ export class TestNetwork {
     const { publicKey } = this.relayKey
     const member = signPossession(this.relayKey, realm, { use: "relay", host: relayHost })
     await this.#approve(
-      await this.#directory.listRelay({ host: relayHost, urls: [], organisation: "Relay of Tests", key: publicKey, member }),
+      await this.#directory.listRelay({
+        host: relayHost,
+        urls: [],
+        organisation: "Relay of Tests",
+        key: publicKey,
+        member,
+      }),
     )
     for (const name of this.#names()) await this.#enrol(name)
     if (this.#options.relay !== "none") await this.#startRelay()
@@ -276,7 +308,11 @@ export class TestNetwork {
     const first = vaults[0]!
     const rights = this.#options.rights?.[name] ?? duty
     const officerSecret = createKeyFile(this.keyPath(name, "officer"), nodeRandom)
-    const officer = await createOfficer(first, this.machine, { title: `duty officer of ${name}`, rights, secret: officerSecret })
+    const officer = await createOfficer(first, this.machine, {
+      title: `duty officer of ${name}`,
+      rights,
+      secret: officerSecret,
+    })
     const secret = createKeyFile(this.keyPath(name, "poc"), nodeRandom)
     const key = await createPocKey(first, this.machine, secret)
     const { signed } = await nextManifest(first, secret, this.machine, undefined, {
@@ -284,7 +320,15 @@ export class TestNetwork {
       officers: [officer],
     })
     await this.#approve(
-      await this.directory.nominate({ state, role, agency, organisation: `Agency ${name}`, ...key, isDefault: true, manifest: signed }),
+      await this.directory.nominate({
+        state,
+        role,
+        agency,
+        organisation: `Agency ${name}`,
+        ...key,
+        isDefault: true,
+        manifest: signed,
+      }),
     )
     for (const vault of vaults) {
       trustDirectory(vault, this.trust)
@@ -304,11 +348,15 @@ export class TestNetwork {
     const mirror = new DirectoryMirror({
       anchor: this.directory.anchor,
       host,
-      source: { checkpoint: () => this.directory.logSource().checkpoint(), entries: (from, max) => this.directory.logSource().entries(from, max) },
+      source: {
+        checkpoint: () => this.directory.logSource().checkpoint(),
+        entries: (from, max) => this.directory.logSource().entries(from, max),
+      },
       clock: this.clock,
       log,
     })
-    const store = this.#options.relay === "sqlite" ? await openSqliteStore(join(this.folder, "relay")) : new MemoryDisk().open()
+    const store =
+      this.#options.relay === "sqlite" ? await openSqliteStore(join(this.folder, "relay")) : new MemoryDisk().open()
     const { clock } = this
     const relay = new Relay({ realm, host, key, certificate, store, directory: mirror, clock, random: nodeRandom, log })
     await mirror.follow((device, mailbox) => relay.deviceLeft(device, mailbox))

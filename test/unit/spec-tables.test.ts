@@ -29,7 +29,12 @@ function rows(heading: string): string[][] {
   return section(heading)
     .split("\n")
     .filter((line) => line.startsWith("|") && !line.startsWith("|---"))
-    .map((line) => line.slice(1, -1).split(" | ").map((cell) => cell.replaceAll("`", "").trim()))
+    .map((line) =>
+      line
+        .slice(1, -1)
+        .split(" | ")
+        .map((cell) => cell.replaceAll("`", "").trim()),
+    )
 }
 
 const within = (heading: string, name: string): string[] => rows(heading).find(([first]) => first === name) ?? []
@@ -42,7 +47,9 @@ describe("SPEC.md", () => {
   })
 
   test("limits", () => {
-    const told = Object.fromEntries(rows("## Limits").flatMap(([name, value]) => (/^\d/.test(value!) ? [[name, Number(value)]] : [])))
+    const told = Object.fromEntries(
+      rows("## Limits").flatMap(([name, value]) => (/^\d/.test(value!) ? [[name, Number(value)]] : [])),
+    )
     expect(told).toEqual({ ...fixed, ...chosen })
   })
 
@@ -67,13 +74,18 @@ describe("SPEC.md", () => {
 
   test("frames and their types", () => {
     for (const [name, type] of Object.entries(frameTypes)) {
-      const hex = `0x${Number(type).toString(16).padStart(2, "0")}`
-      expect(spec.split("\n").some((line) => line.startsWith("|") && line.includes(name) && line.includes(hex)), `${name} ${hex}`).toBe(true)
+      const hex = `0x${type.toString(16).padStart(2, "0")}`
+      expect(
+        spec.split("\n").some((line) => line.startsWith("|") && line.includes(name) && line.includes(hex)),
+        `${name} ${hex}`,
+      ).toBe(true)
     }
   })
 
   test("message types and the rights that release them", () => {
-    const table = rows("### Types").filter(([first]) => first!.split(", ").every((type) => (messageTypes as readonly string[]).includes(type)))
+    const table = rows("### Types").filter(([first]) =>
+      first!.split(", ").every((type) => (messageTypes as readonly string[]).includes(type)),
+    )
     expect(table.flatMap(([types]) => types!.split(", ")).toSorted()).toEqual([...messageTypes].toSorted())
     for (const [types, , right] of table)
       for (const type of types!.split(", ")) {
