@@ -15,14 +15,15 @@ const stixBundle = z.looseObject({
   objects: z.array(z.looseObject({ type: z.string(), id: z.string() })).min(1),
 })
 const mispAttribute = z.looseObject({ type: z.string(), value: z.string() })
-const mispEvent = z.looseObject({
-  Event: z.looseObject({
-    uuid: z.string(),
-    info: z.string(),
-    Attribute: z.array(mispAttribute).optional(),
-    Object: z.array(z.looseObject({ Attribute: z.array(mispAttribute).optional() })).optional(),
-  }),
+const mispContent = z.looseObject({
+  uuid: z.string(),
+  info: z.string(),
+  date: z.string(),
+  Attribute: z.array(mispAttribute).optional(),
+  Object: z.array(z.looseObject({ Attribute: z.array(mispAttribute).optional() })).optional(),
 })
+/** As MISP exports it, in an envelope `Event` or bare. */
+const mispEvent = z.union([z.looseObject({ Event: mispContent }).transform(({ Event }) => Event), mispContent])
 
 /** Throws `ERR_CONTENT` or `ERR_TOO_LARGE`, each with a hint. */
 export function checkBundle(bytes: Uint8Array): BundleFormat {
@@ -51,7 +52,7 @@ export function indicatorValues(bytes: Uint8Array): string[] {
   const found = new Set<string>()
   const misp = mispEvent.safeParse(value)
   if (misp.success) {
-    const { Attribute = [], Object: objects = [] } = misp.data.Event
+    const { Attribute = [], Object: objects = [] } = misp.data
     for (const { value } of [...Attribute, ...objects.flatMap((object) => object.Attribute ?? [])]) found.add(value)
   }
   const stix = stixBundle.safeParse(value)

@@ -2,8 +2,9 @@
 import { existsSync, fstatSync, openSync, readdirSync, readSync, statSync } from "node:fs"
 import { basename, join } from "node:path"
 import type { StoreContents } from "./store.ts"
-import { errorOf, openForReading, storePath, troubleOf, walPath } from "./store-sqlite-file.ts"
+import { openForReading, storePath, walPath } from "./store-sqlite-file.ts"
 import { StoreReader } from "./store-sqlite-reader.ts"
+import { errorOf, troubleOf } from "./store-sqlite-trouble.ts"
 
 export interface StoreInspection {
   readonly contents: StoreContents

@@ -11,7 +11,9 @@ import { pathToFileURL } from "node:url"
 import { ValiseError } from "../protocol/errors.ts"
 import { firstSequence, floorMailbox } from "./store-sqlite-counters.ts"
 import type { StoreTrouble } from "./store-sqlite-messages.ts"
+import { checkpoint, rewriteLog } from "./store-sqlite-log.ts"
 import { counterChecksum } from "./store-sqlite-records.ts"
+import { busy, errorOf, sqliteCodeOf, troubleOf } from "./store-sqlite-trouble.ts"
 
 export const storePath = (folder: string): string => join(folder, "mailboxes.sqlite")
 export const walPath = (folder: string): string => `${storePath(folder)}-wal`
@@ -63,7 +65,7 @@ export function openForWriting(folder: string): StoreFile {
     else refuseForeign(db)
     db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0")
     if (isUnused(db)) db.exec(`BEGIN IMMEDIATE; ${schema} COMMIT`)
-    const trouble = settle(db)
+    const trouble = settle(db, folder)
     // From here on nobody else writes; a reader is waited for so long and no longer.
     db.exec("PRAGMA busy_timeout = 50")
     return { folder, db, trouble, close: () => closeBoth(db, lock) }
@@ -94,20 +96,6 @@ export function openForReading(folder: string, { atRest = false } = {}): Databas
   }
 }
 
-/** False if a reader was in the way; then part of the work is done, and no harm. Throws if the disk failed. */
-export function checkpoint(db: DatabaseSync, mode: "RESTART" | "TRUNCATE"): boolean {
-  return db.prepare(`PRAGMA wal_checkpoint(${mode})`).get()?.busy === 0
-}
-
-/** How many frames of the write-ahead log count; what lies behind them in the file does not. Undefined if unknown. */
-export function walFrames(db: DatabaseSync): number | undefined {
-  const row = db.prepare("PRAGMA wal_checkpoint(NOOP)").get()
-  return row?.busy === 0 && typeof row.log === "number" && row.log >= 0 ? row.log : undefined
-}
-
-/** The log's length up to and with this many frames (SQLite file format, "The Write-Ahead Log"). */
-export const walBytes = (frames: number): number => (frames === 0 ? 0 : 32 + frames * (24 + 4096))
-
 /** Gives room back to the disk if more than a quarter of the file is free; in small steps, since it moves pages. */
 export function shrink(db: DatabaseSync): void {
   const surplus = pragma(db, "freelist_count") - Math.ceil(pragma(db, "page_count") / 4)
@@ -120,43 +108,6 @@ export const dataVersion = (db: DatabaseSync): number => pragma(db, "data_versio
 export function isStructureSound(db: DatabaseSync): boolean {
   return checkAnswersOk(db, "PRAGMA quick_check(1)")
 }
-
-/** What an exception means, in words that hold nothing of the content. */
-export function troubleOf(error: unknown): StoreTrouble {
-  if (error instanceof ValiseError)
-    return { code: error.code, message: error.message, ...(error.hint === undefined ? {} : { hint: error.hint }) }
-  const sqlite = sqliteCodeOf(error)
-  const meaning = sqlite === undefined ? undefined : meanings.get(sqlite)
-  return {
-    code: "ERR_STORE_UNAVAILABLE",
-    message: meaning ?? "the mailbox store could not be used",
-    detail: error instanceof Error ? error.message : String(error),
-    hint: "nothing accepted is lost; look at the disk, then start the relay anew",
-  }
-}
-
-export function errorOf({ code, message, hint, detail }: StoreTrouble): ValiseError {
-  return new ValiseError(code, message, {
-    ...(hint === undefined ? {} : { hint }),
-    ...(detail === undefined ? {} : { cause: new Error(detail) }),
-  })
-}
-
-/** SQLite's primary result code. */
-export function sqliteCodeOf(error: unknown): number | undefined {
-  return error instanceof Error && "errcode" in error ? Number(error.errcode) & 0xff : undefined
-}
-
-const busy = 5
-export const corrupt = 11
-const meanings = new Map([
-  [busy, "another program is writing to the mailbox store"],
-  [10, "the disk failed a read, a write or a sync of the mailbox store"],
-  [corrupt, "the mailbox store's file is damaged"],
-  [13, "the disk of the mailbox store is full"],
-  [14, "the mailbox store's file cannot be opened"],
-  [26, "the file is not a mailbox store, or its beginning is damaged"],
-])
 
 /** Returns the folders that must be synced before a file in this one is durable by name. */
 function makePrivateFolder(folder: string): string[] {
@@ -228,12 +179,10 @@ function refuseForeign(db: DatabaseSync): void {
 
 const pragma = (db: DatabaseSync, name: string): number => Number(db.prepare(`PRAGMA ${name}`).get()?.[name])
 
-/**
- * Brings what a crash left into a state that is on the disk, then judges it. Without the checkpoint, frames that lie in
- * the page cache after a failed sync, but not on the disk, could come to stand below later, accepted ones.
- */
-function settle(db: DatabaseSync): StoreTrouble | undefined {
+/** Brings what a crash left onto the disk, all of it, before anything is built on it; then judges it. */
+function settle(db: DatabaseSync, folder: string): StoreTrouble | undefined {
   try {
+    rewriteLog(walPath(folder))
     if (!checkpoint(db, "TRUNCATE"))
       return { code: "ERR_STORE_UNAVAILABLE", message: "another program holds the mailbox store for reading" }
     if (checkAnswersOk(db, "PRAGMA integrity_check(1)")) return undefined

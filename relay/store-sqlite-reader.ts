@@ -4,8 +4,9 @@ import { equal, hex } from "../protocol/bytes.ts"
 import type { DeviceId, MailboxId } from "../protocol/address.ts"
 import { countMax, mailboxBytes } from "./store.ts"
 import type { StoreContents, StoredEnvelope } from "./store.ts"
-import { corrupt, isStructureSound, sqliteCodeOf } from "./store-sqlite-file.ts"
+import { isStructureSound } from "./store-sqlite-file.ts"
 import { clipped, readCounter, readEnvelope, readPrekey } from "./store-sqlite-records.ts"
+import { corrupt, sqliteCodeOf } from "./store-sqlite-trouble.ts"
 import type { EnvelopeRecord, Row } from "./store-sqlite-records.ts"
 
 export class StoreReader {

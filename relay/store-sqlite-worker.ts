@@ -1,10 +1,11 @@
 /** A thread of the SQLite store. Every message is answered once, in order; `closing` ends it. */
 import { parentPort, receiveMessageOnPort } from "node:worker_threads"
 import type { MessagePort, Transferable } from "node:worker_threads"
-import { openForReading, troubleOf } from "./store-sqlite-file.ts"
+import { openForReading } from "./store-sqlite-file.ts"
 import { closing, sizeOf, transactionBytesMax } from "./store-sqlite-messages.ts"
 import type { BatchReply, Begun, InspectReply, Read, ReadReply, ThreadStart, Write } from "./store-sqlite-messages.ts"
 import { StoreReader } from "./store-sqlite-reader.ts"
+import { troubleOf } from "./store-sqlite-trouble.ts"
 import { StoreWriter } from "./store-sqlite-writer.ts"
 
 if (parentPort) {

@@ -3,7 +3,7 @@
  * What it holds in memory beside the file needs no undoing: a transaction that fails is the last, until the store is
  * opened anew.
  */
-import { statfsSync, truncateSync } from "node:fs"
+import { statfsSync } from "node:fs"
 import type { DatabaseSync } from "node:sqlite"
 import { equal } from "../protocol/bytes.ts"
 import { ValiseError } from "../protocol/errors.ts"
@@ -11,21 +11,13 @@ import { fixed } from "../protocol/limits.ts"
 import { blindBytes, mailboxBytes } from "./store.ts"
 import type { Quota } from "./store.ts"
 import { Counters } from "./store-sqlite-counters.ts"
-import {
-  checkpoint,
-  dataVersion,
-  errorOf,
-  openForWriting,
-  shrink,
-  troubleOf,
-  walBytes,
-  walFrames,
-  walPath,
-} from "./store-sqlite-file.ts"
+import { dataVersion, openForWriting, shrink, walPath } from "./store-sqlite-file.ts"
 import type { StoreFile } from "./store-sqlite-file.ts"
+import { checkpoint, cutOffFailed, walFrames } from "./store-sqlite-log.ts"
 import { deletionsPerStep } from "./store-sqlite-messages.ts"
 import type { BatchReply, StoreTrouble, Write, WriteOf, WriteResult, Writes } from "./store-sqlite-messages.ts"
 import { envelopeChecksum, prekeyDigest, readEnvelope, readPrekey } from "./store-sqlite-records.ts"
+import { errorOf, troubleOf } from "./store-sqlite-trouble.ts"
 import type { Row } from "./store-sqlite-records.ts"
 
 export interface WriterOptions {
@@ -191,13 +183,14 @@ export class StoreWriter {
   }
 
   #takePrekey({ device }: WriteOf<"takePrekey">): Uint8Array | undefined {
-    const { oldestOneTime, dropOneTime, addTaken, rotating } = this.#statements
-    for (let row = oldestOneTime.get(device); row !== undefined; row = oldestOneTime.get(device)) {
+    const { oldestOneTimes, dropOneTime, isTaken, addTaken, rotating } = this.#statements
+    for (const row of oldestOneTimes.all(device)) {
       dropOneTime.run(Number(row.id)) // defence: 10 taken-is-gone
       const statement = readPrekey("one-time", row)
       if (statement === undefined) continue
-      // A second taking of the same one, however it came about, fails here rather than be served.
-      addTaken.run(prekeyDigest("one-time", device, statement))
+      const digest = prekeyDigest("one-time", device, statement)
+      if (isTaken.get(digest) !== undefined) continue
+      addTaken.run(digest)
       return statement
     }
     const row = rotating.get(device)
@@ -242,10 +235,7 @@ export class StoreWriter {
     this.#trouble = troubleOf(error)
     try {
       if (this.#file.db.isTransaction) this.#file.db.exec("ROLLBACK")
-      // A transaction whose sync failed stands complete behind the log's end, and the next start would take it for
-      // accepted. To cut it off needs neither room on the disk nor a sync.
-      const frames = walFrames(this.#file.db)
-      if (frames !== undefined) truncateSync(walPath(this.#file.folder), walBytes(frames))
+      cutOffFailed(this.#file.db, walPath(this.#file.folder))
     } catch {
       // The disk refuses even that. What was refused to its sender may then stand there after the next start: if the
       // sender has tried again meanwhile, as a duplicate, which the recipient drops.
@@ -273,7 +263,8 @@ const prepare = (db: DatabaseSync) => ({
   isOffered: db.prepare("SELECT 1 FROM one_time_prekey WHERE device = ? AND digest = ?"),
   addOneTime: db.prepare("INSERT INTO one_time_prekey (device, statement, digest) VALUES (?, ?, ?)"),
   countOneTime: db.prepare("SELECT count(*) AS count FROM one_time_prekey WHERE device = ?"),
-  oldestOneTime: db.prepare("SELECT * FROM one_time_prekey WHERE device = ? ORDER BY id LIMIT 1"),
+  // More than one, because the oldest may have decayed.
+  oldestOneTimes: db.prepare("SELECT * FROM one_time_prekey WHERE device = ? ORDER BY id LIMIT 8"),
   dropOneTime: db.prepare("DELETE FROM one_time_prekey WHERE id = ?"),
   dropOneTimes: db.prepare("DELETE FROM one_time_prekey WHERE device = ?"),
   dropOldest: db.prepare(

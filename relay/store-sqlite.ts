@@ -11,7 +11,6 @@ import { ValiseError } from "../protocol/errors.ts"
 import { chosen } from "../protocol/limits.ts"
 import { blindBytes, deviceBytes, mailboxBytes, requireCount, requireLength } from "./store.ts"
 import type { Appended, MailboxStore, Quota, Sequence, StoreContents, StoredEnvelope } from "./store.ts"
-import { errorOf } from "./store-sqlite-file.ts"
 import { closing, deletionsPerStep, sizeOf, transactionBytesMax } from "./store-sqlite-messages.ts"
 import type {
   BatchReply,
@@ -27,6 +26,7 @@ import type {
   Writes,
 } from "./store-sqlite-messages.ts"
 import { StoreThread } from "./store-sqlite-thread.ts"
+import { errorOf } from "./store-sqlite-trouble.ts"
 
 export interface SqliteStoreOptions {
   readonly quota?: Quota

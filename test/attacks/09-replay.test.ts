@@ -5,7 +5,7 @@ import { hex, utf8 } from "../../protocol/bytes.ts"
 import { fixed } from "../../protocol/limits.ts"
 import { nodeRandom } from "../../system/node.ts"
 import { restarted, useDesks, type Inside } from "../support/inside.ts"
-import { arrived, notification, settled, TestNetwork } from "../support/network.ts"
+import { arrived, eventually, notification, settled, TestNetwork } from "../support/network.ts"
 
 describe("9 replay", () => {
   const desks = useDesks("kenya", "singapore", "brazil")
@@ -92,10 +92,7 @@ test("9 replay: a relay that delivers twice, and once more after a reconnection,
     network.malicious!.replay(mailbox)
     network.malicious!.cut()
     network.malicious!.replay(mailbox)
-    await singapore!.until(
-      () => (network.malicious!.waitingFor(mailbox) === 0 ? true : undefined),
-      AbortSignal.timeout(20_000),
-    )
+    await eventually(() => network.malicious!.waitingFor(mailbox) === 0)
     await settled(singapore!)
     expect(singapore!.received()).toHaveLength(1)
     expect(singapore!.notices()).toEqual([])

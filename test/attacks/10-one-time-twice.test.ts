@@ -35,6 +35,7 @@ describe("10 one-time key served twice", () => {
     await put(1, 2, 3)
     const taken = await Promise.all([take(), take(), take(), take()])
     expect(taken.toSorted()).toEqual(["prekey 1", "prekey 2", "prekey 3", undefined])
+    expect(await store.countPrekeys(device)).toBe(0)
   })
 
   test("10 to one sender after another, across restarts", async () => {
@@ -45,15 +46,15 @@ describe("10 one-time key served twice", () => {
   })
 
   test("10 because the device offered it twice, not knowing whether the first offer had arrived", async () => {
-    await put(1)
-    await put(1)
+    expect(await put(1)).toBe(1)
+    expect(await put(1)).toBe(1)
     expect([await take(), await take()]).toEqual(["prekey 1", undefined])
   })
 
   test("10 because the device offers it again when it has been taken already", async () => {
     await put(1)
     await take()
-    await put(1)
+    expect(await put(1)).toBe(0)
     expect(await take()).toBeUndefined()
     await store.putPrekeys(device, { reset: true, oneTime: [statement(1)] })
     await restart()

@@ -9,7 +9,7 @@ import type { Signed } from "../../protocol/statement.ts"
 import { oneTimeSecretsMax } from "../../client-sdk/prekeeper.ts"
 import { nodeRandom } from "../../system/node.ts"
 import { Inside, restarted, useDesks } from "../support/inside.ts"
-import { arrived, noticed, notification, settled, soon, TestNetwork, day } from "../support/network.ts"
+import { arrived, eventually, noticed, notification, settled, soon, TestNetwork, day } from "../support/network.ts"
 
 describe("11 withholding", () => {
   const desks = useDesks("kenya", "singapore")
@@ -172,7 +172,7 @@ describe("11 withholding by the relay", () => {
       relay.sayPoolHolds(0)
       await new Promise((resolve) => setTimeout(resolve, 20))
     }
-    await kenya.until(() => (relay.published.flatMap(({ oneTime }) => oneTime).length > 0 ? true : undefined), soon())
+    await eventually(() => relay.published.flatMap(({ oneTime }) => oneTime).length > 0)
     const published = relay.published.flatMap(({ oneTime }) => oneTime).length
     expect(published).toBeLessThanOrEqual(oneTimeSecretsMax)
     await network.shut(kenya)

@@ -3,7 +3,7 @@ import { afterEach, expect, test } from "vitest"
 import { equal, hex } from "../../protocol/bytes.ts"
 import { verifyRelayReceipt } from "../../protocol/relay-receipt.ts"
 import { Inside } from "../support/inside.ts"
-import { notification, soon, TestNetwork } from "../support/network.ts"
+import { eventually, notification, soon, TestNetwork } from "../support/network.ts"
 
 let network: TestNetwork
 afterEach(() => network.close())
@@ -28,7 +28,7 @@ test("22 resubmission: after a restart too; every envelope has a blind of its ow
   relay.refuse("submit", "ERR_STORE_UNAVAILABLE")
   const to = ["sg/technical", "br/technical"]
   const sent = [1, 2].map((n) => kenya!.send({ ...notification, subject: `message ${n}`, to }))
-  await kenya!.until(() => (relay.askedFor("submit") >= 4 ? true : undefined), soon())
+  await eventually(() => relay.askedFor("submit") >= 4)
   await network.shut(kenya!)
   const inside = await Inside.open(network, "kenya")
   const before = inside.home.vault.read((tx) =>

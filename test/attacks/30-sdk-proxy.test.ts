@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net"
 import { afterEach, describe, expect, test } from "vitest"
 import { WebSocket, WebSocketServer } from "ws"
 import { subprotocol } from "../../protocol/frames.ts"
-import { arrived, notification, settled, soon, TestNetwork } from "../support/network.ts"
+import { arrived, eventually, notification, settled, soon, TestNetwork } from "../support/network.ts"
 
 type Frames = readonly Uint8Array[]
 /** What becomes of the n-th message from the relay, counted from 0; 0 is the challenge. */
@@ -73,7 +73,7 @@ describe("30 frames by a proxy", () => {
       )
       const sent = kenya.send({ ...notification, to: ["sg/technical"] })
     // Whatever the relay says next shows that a frame is missing.
-    await kenya.until(() => (reasons.length + network.malicious!.askedFor("sync-log") > 1 ? true : undefined), soon())
+    await eventually(() => reasons.length + network.malicious!.askedFor("sync-log") > 1)
     network.malicious!.sayPoolHolds(64)
     network.malicious!.behave()
       await sent.delivered("sg/technical", soon())

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import type { Poc, PocEvent } from "../../client-sdk/index.ts"
 import { hex } from "../../protocol/bytes.ts"
-import { arrived, indicators, notification, settled, soon, TestNetwork, type Name } from "../support/network.ts"
+import { arrived, eventually, indicators, notification, settled, soon, TestNetwork, type Name } from "../support/network.ts"
 
 let network: TestNetwork
 afterEach(() => network.close())
@@ -256,7 +256,7 @@ test("a message that is sealed but not submitted goes out after a crash: the sam
   relay.refuse("submit", "ERR_STORE_UNAVAILABLE")
   const kenya = await network.poc("kenya")
   const sent = kenya.send(toSingapore)
-  await kenya.until(() => (relay.askedFor("submit") > 0 ? true : undefined), soon())
+  await eventually(() => relay.askedFor("submit") > 0)
   await network.shut(kenya)
   const [before] = await network.vault("kenya", (vault) =>
     vault.read((tx) => [...tx.list("outbox")].flatMap(([, row]) => row.envelopes)),

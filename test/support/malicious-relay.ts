@@ -211,6 +211,11 @@ export class MaliciousRelay {
     return this.asked.get(type) ?? 0
   }
 
+  /** A prekey, as an honest relay gives it to a sender. */
+  take(device: DeviceId): Signed | undefined {
+    return this.#honestPrekey(device)
+  }
+
   waitingFor(mailbox: MailboxId): number {
     return this.#boxes.get(hex(mailbox))?.length ?? 0
   }

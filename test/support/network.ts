@@ -407,5 +407,14 @@ export function noticed(poc: Poc, kind: Notice["kind"]): Promise<Notice> {
   return poc.until(() => poc.notices().find((notice) => notice.kind === kind), soon())
 }
 
+/** Resolves when this is true of what a test controls itself, which tells nobody when it changes. */
+export async function eventually(isTrue: () => boolean): Promise<void> {
+  const until = Date.now() + patience
+  while (!isTrue()) {
+    if (Date.now() > until) throw new Error("it never came true")
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+}
+
 /** Resolves when this process of the PoC has nothing under way and nothing left to send. */
 export const settled = (poc: Poc): Promise<void> => poc.drain(soon())
