@@ -1,10 +1,13 @@
 import { defineConfig } from "vitest/config"
+import { plainReporter } from "./scripts/plain-reporter.ts"
 
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
-    reporters: ["default"],
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+    reporters: ["default", plainReporter],
+    // Two cores: one file more than that waits for the disk or for a child process most of its time.
+    maxWorkers: 3,
   },
 })

@@ -245,7 +245,10 @@ export class Consents {
     consent: (tx, record, bytes) => {
       const terms = decodeConsent(bytes)
       const paper = this.#paper(record, bytes)
-      const row = this.#find(tx, terms.requestId) ?? this.#asThirdParty(tx, terms)
+      const known = this.#find(tx, terms.requestId)
+      // Another device of this PoC has asked; that one keeps the answers.
+      if (!known && terms.forwarder === this.#home.identity.poc) return []
+      const row = known ?? this.#asThirdParty(tx, terms)
       if (row.role !== "third-party" && !row.involved.includes(record.from)) throw noConsent("not-involved")
       if (row.role !== "third-party" && !sameScope(terms, row.scope)) throw noConsent("consent-differs")
       // Every consent of a PoC is kept: which one the sender attests is the sender's choice.

@@ -138,6 +138,8 @@ export class Inbox {
     if (opened.kind === "rotating") banners.push("sealed to a rotating prekey, not to a one-time key")
     if (frame.type === "notification" && readText(opened.leaves, "terms") !== terms)
       banners.push("the terms of use are missing or altered")
+    const isNamed = frame.to.includes(this.#home.identity.poc) || header.sender.poc === this.#home.identity.poc
+    if (!isNamed) banners.push("this PoC is not among the recipients that the message names")
     const title = header.sender.officer && this.#home.mirror.officer(header.sender.poc, header.sender.officer)?.title
     return {
       direction: "in",

@@ -57,7 +57,9 @@ export function messageView(tx: Reader, home: Home, key: string, record: Message
     ...(template !== null && typeof template === "object" && "id" in template && { template: String(template.id) }),
     ...(content !== undefined && { content }),
     ...(response && { response }),
-    parts: leaves.filter(({ name }) => !frameNames.has(name)).map(({ name, value }) => ({ name, bytes: value.length })),
+    parts:
+      forward?.parts ??
+      leaves.filter(({ name }) => !frameNames.has(name)).map(({ name, value }) => ({ name, bytes: value.length })),
     banners: record.banners,
     ...(forward && { forward }),
     ...(record.acknowledgedAt !== undefined && { acknowledged: iso(record.acknowledgedAt) }),

@@ -6,7 +6,16 @@ import { hex } from "../../protocol/bytes.ts"
 import { backupToFile } from "../../client-sdk/vault/storage-sqlite.ts"
 import { nodeRandom } from "../../system/node.ts"
 import { copyVault, Inside, useDesks } from "../support/inside.ts"
-import { arrived, eventually, noticed, notification, settled, soon, TestClock, TestNetwork } from "../support/network.ts"
+import {
+  arrived,
+  eventually,
+  noticed,
+  notification,
+  settled,
+  soon,
+  TestClock,
+  TestNetwork,
+} from "../support/network.ts"
 
 const incarnationOf = (network: TestNetwork, path?: string): Promise<string> =>
   network.vault("kenya", (vault) => hex(vault.incarnation), 1, path)

@@ -72,10 +72,10 @@ describe("30 frames by a proxy", () => {
         (event) => event.kind === "link" && event.status.state === "offline" && reasons.push(event.status.reason),
       )
       const sent = kenya.send({ ...notification, to: ["sg/technical"] })
-    // Whatever the relay says next shows that a frame is missing.
-    await eventually(() => reasons.length + network.malicious!.askedFor("sync-log") > 1)
-    network.malicious!.sayPoolHolds(64)
-    network.malicious!.behave()
+      // Whatever the relay says next shows that a frame is missing.
+      await eventually(() => reasons.length + network.malicious!.askedFor("sync-log") > 1)
+      network.malicious!.sayPoolHolds(64)
+      network.malicious!.behave()
       await sent.delivered("sg/technical", soon())
       await arrived(singapore, sent.id)
       await Promise.all([settled(kenya), settled(singapore)])

@@ -43,7 +43,13 @@ const deaf = (): Server =>
     socket.once("data", (request: Buffer) => {
       const [, key] = /sec-websocket-key: (\S+)/i.exec(request.toString())!
       const accept = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64")
-      const lines = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade", `Sec-WebSocket-Accept: ${accept}`, `Sec-WebSocket-Protocol: ${subprotocol}`]
+      const lines = [
+        "HTTP/1.1 101 Switching Protocols",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        `Sec-WebSocket-Accept: ${accept}`,
+        `Sec-WebSocket-Protocol: ${subprotocol}`,
+      ]
       socket.write(`${lines.join("\r\n")}\r\n\r\n`)
     })
   })

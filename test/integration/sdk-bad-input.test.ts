@@ -1,7 +1,14 @@
 /** Every public verb with bad input: the right stable code, a hint where one helps, and nothing written. */
 import { join } from "node:path"
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
-import { openPoc, ValiseError, type Disposition, type Message, type Poc, type SendInput } from "../../client-sdk/index.ts"
+import {
+  openPoc,
+  ValiseError,
+  type Disposition,
+  type Message,
+  type Poc,
+  type SendInput,
+} from "../../client-sdk/index.ts"
 import { createDevice } from "../../client-sdk/enrol.ts"
 import { openVaultFile } from "../../client-sdk/vault/storage-sqlite.ts"
 import { createKeyFile, readKeyFile } from "../../client-sdk/vault/key-file.ts"
@@ -60,12 +67,20 @@ describe("send", () => {
     ["a State that does not exist", send({ to: ["zz/technical"] }), "ERR_UNKNOWN_ADDRESS"],
     ["a PoC that is not in the directory", send({ to: ["nz/technical/kauri"] }), "ERR_UNKNOWN_ADDRESS"],
     ["a PoC without a device", send({ to: ["un/secretariat/valise"] }), "ERR_UNKNOWN_ADDRESS"],
-    ["one PoC without a device among others", send({ to: ["ke/technical", "un/secretariat/valise"] }), "ERR_UNKNOWN_ADDRESS"],
+    [
+      "one PoC without a device among others",
+      send({ to: ["ke/technical", "un/secretariat/valise"] }),
+      "ERR_UNKNOWN_ADDRESS",
+    ],
     ["another label", send({ tlp: "WHITE" }), "ERR_USAGE"],
     ["no label", send({ tlp: undefined }), "ERR_USAGE"],
     ["no template of this name", send({ template: "verdict" }), "ERR_CONTENT"],
     ["content that does not fit", send({ content: { summary: "x" } }), "ERR_CONTENT"],
-    ["content with a field too many", send({ content: { ...notification.content, guilty: "somebody" } }), "ERR_CONTENT"],
+    [
+      "content with a field too many",
+      send({ content: { ...notification.content, guilty: "somebody" } }),
+      "ERR_CONTENT",
+    ],
     ["no content", send({ content: undefined }), "ERR_CONTENT"],
     ["no subject", send({ subject: " " }), "ERR_CONTENT"],
     ["a subject that is too long", send({ subject: "x".repeat(301) }), "ERR_CONTENT"],
@@ -81,7 +96,11 @@ describe("send", () => {
     ["a part with a name that is taken", send({ parts: { skipped: random(1) } }), "ERR_CONTENT"],
     ["a part with no name", send({ parts: { "": random(1) } }), "ERR_CONTENT"],
     ["a part that is no bytes", send({ parts: { log: "text" } }), "ERR_CONTENT"],
-    ["too many parts", send({ parts: Object.fromEntries(Array.from({ length: 64 }, (_, i) => [`part${i}`, random(1)])) }), "ERR_CONTENT"],
+    [
+      "too many parts",
+      send({ parts: Object.fromEntries(Array.from({ length: 64 }, (_, i) => [`part${i}`, random(1)])) }),
+      "ERR_CONTENT",
+    ],
     ["more than one envelope holds", send({ parts: { log: random(70_000) } }), "ERR_TOO_LARGE"],
     ["more than a message holds", send({ parts: { log: new Uint8Array(2_000_000) } }), "ERR_TOO_LARGE"],
     ["somebody involved who gets nothing", send({ involved: ["br/technical"] }), "ERR_USAGE"],
@@ -106,10 +125,22 @@ describe("messages", () => {
     ["message: no such id", () => singapore.message("zz"), "ERR_NOT_FOUND"],
     ["part: no such part", () => message.part("nothing"), "ERR_NOT_FOUND"],
     ["respond: no such disposition", () => message.respond({ disposition: "guilty" as Disposition }), "ERR_CONTENT"],
-    ["respond: a note that is too long", () => message.respond({ disposition: "acting", note: "x".repeat(8001) }), "ERR_CONTENT"],
-    ["respond: a field too many", () => message.respond({ disposition: "acting", verdict: "x" } as never), "ERR_CONTENT"],
+    [
+      "respond: a note that is too long",
+      () => message.respond({ disposition: "acting", note: "x".repeat(8001) }),
+      "ERR_CONTENT",
+    ],
+    [
+      "respond: a field too many",
+      () => message.respond({ disposition: "acting", verdict: "x" } as never),
+      "ERR_CONTENT",
+    ],
     ["reply: nothing", () => message.reply({ text: "" }), "ERR_CONTENT"],
-    ["reply: truncated indicators", () => message.reply({ text: "see", indicators: indicators.subarray(1) }), "ERR_CONTENT"],
+    [
+      "reply: truncated indicators",
+      () => message.reply({ text: "see", indicators: indicators.subarray(1) }),
+      "ERR_CONTENT",
+    ],
     ["requestConsent: nobody", ask({ with: "zz/technical" }), "ERR_UNKNOWN_ADDRESS"],
     ["requestConsent: itself", ask({ with: "sg/technical" }), "ERR_USAGE"],
     ["requestConsent: the sender", ask({ with: "ke/technical" }), "ERR_TLP"],
@@ -119,10 +150,18 @@ describe("messages", () => {
     ["requestConsent: no purpose", ask({ purpose: "" }), "ERR_USAGE"],
     ["requestConsent: a purpose that is too long", ask({ purpose: "x".repeat(1001) }), "ERR_USAGE"],
     ["requestConsent: a purpose that is no text", ask({ purpose: "\udfff" }), "ERR_USAGE"],
-    ["forward: nobody was asked", () => message.forward({ to: "fr/technical", leaves: ["indicators"] }), "ERR_NO_CONSENT"],
+    [
+      "forward: nobody was asked",
+      () => message.forward({ to: "fr/technical", leaves: ["indicators"] }),
+      "ERR_NO_CONSENT",
+    ],
     ["forward: no such request", () => singapore.forward("00"), "ERR_NOT_FOUND"],
     ["consent: no such request", () => singapore.consent("00"), "ERR_NOT_FOUND"],
-    ["grant, refuse, withdraw: no such request", () => [singapore.grant, singapore.refuse, singapore.withdraw].map((verb) => verb.call(singapore, "00")), "ERR_NOT_FOUND"],
+    [
+      "grant, refuse, withdraw: no such request",
+      () => [singapore.grant, singapore.refuse, singapore.withdraw].map((verb) => verb.call(singapore, "00")),
+      "ERR_NOT_FOUND",
+    ],
     ["exportEvidence: nothing of this name", () => singapore.exportEvidence("zz"), "ERR_NOT_FOUND"],
   ]
   test.each(cases)("%s", async (_, act, code) => {
@@ -132,7 +171,11 @@ describe("messages", () => {
 
   test("consents: what is not this PoC's to say is refused", async () => {
     const atKenya = kenya.sent()[0]!.id
-    expect(refusal(() => kenya.message(atKenya).requestConsent({ with: "fr/technical", leaves: ["indicators"], purpose: "mine" }))).toBe("ERR_USAGE")
+    expect(
+      refusal(() =>
+        kenya.message(atKenya).requestConsent({ with: "fr/technical", leaves: ["indicators"], purpose: "mine" }),
+      ),
+    ).toBe("ERR_USAGE")
     const request = message.requestConsent({ with: "fr/technical", leaves: ["indicators"], purpose: "The same host." })
     expect(refusal(() => singapore.grant(request.requestId))).toBe("ERR_USAGE")
     expect(refusal(() => singapore.refuse(request.requestId))).toBe("ERR_USAGE")
@@ -158,14 +201,23 @@ describe("a vault without an officer", () => {
     ]
     for (const act of acts) expect(refusal(act)).toBe("ERR_NO_RIGHT")
     expect(poc.sent()).toEqual([])
-    await expect(poc.unlockOfficer(readKeyFile(network.keyPath("kenya", "officer")))).rejects.toMatchObject({ code: "ERR_PASSPHRASE" })
-    await expect(poc.unlockOfficer(readKeyFile(network.keyPath("brazil", "officer")), "nobody")).rejects.toMatchObject({ code: "ERR_NOT_FOUND" })
+    await expect(poc.unlockOfficer(readKeyFile(network.keyPath("kenya", "officer")))).rejects.toMatchObject({
+      code: "ERR_PASSPHRASE",
+    })
+    await expect(poc.unlockOfficer(readKeyFile(network.keyPath("brazil", "officer")), "nobody")).rejects.toMatchObject({
+      code: "ERR_NOT_FOUND",
+    })
   })
 })
 
 describe("openPoc", () => {
   const open = (change: object) =>
-    openPoc({ vault: network.vaultPath("kenya"), keyFile: network.keyPath("kenya", "device-1"), connect: false, ...change })
+    openPoc({
+      vault: network.vaultPath("kenya"),
+      keyFile: network.keyPath("kenya", "device-1"),
+      connect: false,
+      ...change,
+    })
   const cases: readonly [string, () => Promise<unknown>, string][] = [
     ["no vault there", () => open({ vault: join(network.folder, "nothing.vault") }), "ERR_VAULT"],
     ["another vault's key file", () => open({ keyFile: network.keyPath("singapore", "device-1") }), "ERR_PASSPHRASE"],
@@ -173,8 +225,16 @@ describe("openPoc", () => {
     ["no secret", () => open({ keyFile: undefined }), "ERR_USAGE"],
     ["two secrets", () => open({ passphrase: "x" }), "ERR_USAGE"],
     ["another kind of secret", () => open({ keyFile: undefined, passphrase: "x" }), "ERR_PASSPHRASE"],
-    ["another PoC's officer", () => open({ officer: { keyFile: network.keyPath("singapore", "officer") } }), "ERR_PASSPHRASE"],
-    ["no such officer", () => open({ officer: { keyFile: network.keyPath("kenya", "officer"), title: "nobody" } }), "ERR_NOT_FOUND"],
+    [
+      "another PoC's officer",
+      () => open({ officer: { keyFile: network.keyPath("singapore", "officer") } }),
+      "ERR_PASSPHRASE",
+    ],
+    [
+      "no such officer",
+      () => open({ officer: { keyFile: network.keyPath("kenya", "officer"), title: "nobody" } }),
+      "ERR_NOT_FOUND",
+    ],
   ]
   test.each(cases)("%s", async (_, act, code) => {
     await expect(act()).rejects.toMatchObject({ code })
@@ -184,9 +244,15 @@ describe("openPoc", () => {
     const path = join(network.folder, "new.vault")
     const secret = createKeyFile(join(network.folder, "new.key"), nodeRandom)
     const poc = network.address("kenya")
-    const vault = await createDevice(openVaultFile(path, "create"), secret, network.machine, { poc, relay: relayHost, realm })
+    const vault = await createDevice(openVaultFile(path, "create"), secret, network.machine, {
+      poc,
+      relay: relayHost,
+      realm,
+    })
     await vault.close()
-    await expect(open({ vault: path, keyFile: join(network.folder, "new.key") })).rejects.toMatchObject({ code: "ERR_MALFORMED" })
+    await expect(open({ vault: path, keyFile: join(network.folder, "new.key") })).rejects.toMatchObject({
+      code: "ERR_MALFORMED",
+    })
   })
 
   test("after close, every verb is refused, and closing again is nothing", async () => {

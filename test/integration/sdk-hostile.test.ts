@@ -49,24 +49,50 @@ describe("a hostile peer", () => {
     const { post } = desks
     const { kenya, singapore } = desks.at
     const json = fc.jsonValue().map((value) => utf8(JSON.stringify(value)))
-    const some = fc.oneof(json, fc.uint8Array({ maxLength: 200 }), fc.constantFrom(new Uint8Array(0), utf8("[]"), utf8("AMBER")))
-    const names = fc.constantFrom("tlp", "subject", "body", "template", "response", "statement", "signature", "receipt", "skipped", "indicators", "terms", "language")
+    const some = fc.oneof(
+      json,
+      fc.uint8Array({ maxLength: 200 }),
+      fc.constantFrom(new Uint8Array(0), utf8("[]"), utf8("AMBER")),
+    )
+    const names = fc.constantFrom(
+      "tlp",
+      "subject",
+      "body",
+      "template",
+      "response",
+      "statement",
+      "signature",
+      "receipt",
+      "skipped",
+      "indicators",
+      "terms",
+      "language",
+    )
     const frameNames = fc.constantFrom("type", "case", "to", "involved", "inReplyTo")
-    const leaves = fc.uniqueArray(fc.record({ name: names, value: some }), { maxLength: 5, selector: ({ name }) => name })
+    const leaves = fc.uniqueArray(fc.record({ name: names, value: some }), {
+      maxLength: 5,
+      selector: ({ name }) => name,
+    })
     const spoiled = fc.option(fc.record({ name: frameNames, value: some }))
     fc.assert(
-      fc.property(fc.constantFrom(...messageTypes), leaves, spoiled, fc.boolean(), (type: MessageType, said, spoil, officer) => {
-        const { poc } = singapore.home.identity
-        const frame = [
-          { name: "type", value: utf8(type) },
-          { name: "case", value: utf8("00".repeat(16)) },
-          { name: "to", value: utf8(JSON.stringify([poc])) },
-          { name: "involved", value: utf8(JSON.stringify([kenya.home.identity.poc, poc])) },
-        ]
-        const allLeaves = [...frame.filter(({ name }) => name !== spoil?.name), ...(spoil ? [spoil] : []), ...said]
-        const bytes = kenya.forge(type, singapore, post.rotatingFor(singapore), { allLeaves, officer })
-        expect(singapore.receive(bytes)).toBe("collected")
-      }),
+      fc.property(
+        fc.constantFrom(...messageTypes),
+        leaves,
+        spoiled,
+        fc.boolean(),
+        (type: MessageType, said, spoil, officer) => {
+          const { poc } = singapore.home.identity
+          const frame = [
+            { name: "type", value: utf8(type) },
+            { name: "case", value: utf8("00".repeat(16)) },
+            { name: "to", value: utf8(JSON.stringify([poc])) },
+            { name: "involved", value: utf8(JSON.stringify([kenya.home.identity.poc, poc])) },
+          ]
+          const allLeaves = [...frame.filter(({ name }) => name !== spoil?.name), ...(spoil ? [spoil] : []), ...said]
+          const bytes = kenya.forge(type, singapore, post.rotatingFor(singapore), { allLeaves, officer })
+          expect(singapore.receive(bytes)).toBe("collected")
+        },
+      ),
       { numRuns: 250 },
     )
     expect(viewsOf(singapore).length).toBeGreaterThan(0)
@@ -77,11 +103,18 @@ describe("a hostile peer", () => {
     const { post } = desks
     const { kenya, singapore, brazil } = desks.at
     const garbage = (type: MessageType) =>
-      kenya.forge(type, singapore, post.prekeyFor(singapore), { leaves: [{ name: "statement", value: nodeRandom.bytes(40) }] })
-    for (const type of ["consent-withdrawal", "forward", "consent", "attestation"] as const) singapore.receive(garbage(type))
+      kenya.forge(type, singapore, post.prekeyFor(singapore), {
+        leaves: [{ name: "statement", value: nodeRandom.bytes(40) }],
+      })
+    for (const type of ["consent-withdrawal", "forward", "consent", "attestation"] as const)
+      singapore.receive(garbage(type))
     expect(singapore.received()).toEqual([])
     const statement = encodeConsentWithdrawal({ v: 1, requestId: nodeRandom.bytes(16) as RequestId })
-    singapore.receive(brazil.forge("consent-withdrawal", singapore, post.prekeyFor(singapore), { leaves: [{ name: "statement", value: statement }] }))
+    singapore.receive(
+      brazil.forge("consent-withdrawal", singapore, post.prekeyFor(singapore), {
+        leaves: [{ name: "statement", value: statement }],
+      }),
+    )
     expect(singapore.received().map(({ type }) => type)).toEqual(["consent-withdrawal"])
     expect(viewsOf(singapore)).toEqual([])
   })
@@ -142,8 +175,13 @@ describe("over a relay", () => {
     const peer = await Inside.open(network, "kenya")
     const { origin, size } = readCheckpoint(peer.home.mirror.freshCheckpoint())!
     const checkpoint = signCheckpoint(key, { origin, size: size + 1, root: new Uint8Array(32) }, network.clock.seconds)
-    const { device, mailbox } = network.directory.state.usableDevices(network.address("singapore"), network.clock.seconds)[0]!
-    const there = { home: { identity: { device, mailbox, poc: network.address("singapore") }, mirror: peer.home.mirror } } as Inside
+    const { device, mailbox } = network.directory.state.usableDevices(
+      network.address("singapore"),
+      network.clock.seconds,
+    )[0]!
+    const there = {
+      home: { identity: { device, mailbox, poc: network.address("singapore") }, mirror: peer.home.mirror },
+    } as Inside
     relay.put(mailbox, peer.forge("notification", there, relay.take(device)!, { checkpoint }))
     await peer.close()
     await eventually(() => relay.askedFor("sync-log") >= 2)
@@ -189,25 +227,28 @@ describe("over a relay", () => {
   test.each([
     ["drops", (relay: NonNullable<TestNetwork["malicious"]>) => relay.drop(1), "sequence-gap"],
     ["alters", (relay: NonNullable<TestNetwork["malicious"]>) => relay.alter(2000), "sequence-gap"],
-  ] as const)("a relay that %s one in the middle is shown as a gap, and its signature is no delivery", async (_, vice, kind) => {
-    network = await TestNetwork.open({ members: ["kenya", "singapore"], relay: "malicious" })
-    const [kenya, singapore] = (await network.all()) as [Poc, Poc]
-    const first = kenya.send(toSingapore)
-    await first.delivered("sg/technical", soon())
-    await settled(singapore)
-    vice(network.malicious!)
-    const lost = kenya.send(toSingapore)
-    await lost.accepted(soon())
-    await settled(kenya)
-    network.malicious!.behave()
-    const last = kenya.send(toSingapore)
-    await last.delivered("sg/technical", soon())
-    expect(singapore.received().map(({ id }) => id)).toEqual([first.id, last.id])
-    expect(singapore.notices().map((notice) => notice.kind)).toEqual([kind])
-    expect(lost.status()[0]!.state).toBe("accepted")
-    network.clock.aheadSeconds += 15 * 86_400
-    expect(lost.status()[0]!.state).toBe("undelivered")
-  })
+  ] as const)(
+    "a relay that %s one in the middle is shown as a gap, and its signature is no delivery",
+    async (_, vice, kind) => {
+      network = await TestNetwork.open({ members: ["kenya", "singapore"], relay: "malicious" })
+      const [kenya, singapore] = (await network.all()) as [Poc, Poc]
+      const first = kenya.send(toSingapore)
+      await first.delivered("sg/technical", soon())
+      await settled(singapore)
+      vice(network.malicious!)
+      const lost = kenya.send(toSingapore)
+      await lost.accepted(soon())
+      await settled(kenya)
+      network.malicious!.behave()
+      const last = kenya.send(toSingapore)
+      await last.delivered("sg/technical", soon())
+      expect(singapore.received().map(({ id }) => id)).toEqual([first.id, last.id])
+      expect(singapore.notices().map((notice) => notice.kind)).toEqual([kind])
+      expect(lost.status()[0]!.state).toBe("accepted")
+      network.clock.aheadSeconds += 15 * 86_400
+      expect(lost.status()[0]!.state).toBe("undelivered")
+    },
+  )
 
   test("a relay that reorders is only late", async () => {
     network = await TestNetwork.open({ members: ["kenya", "singapore"], relay: "malicious" })
@@ -247,9 +288,19 @@ describe("over a relay", () => {
     await network.shut(await network.poc("singapore"))
     const kenya = await network.poc("kenya")
     const storage = new MemoryVaultStorage(snapshot(network.vaultPath("singapore"))())
-    const vault = await Vault.open(storage, readKeyFile(network.keyPath("singapore", "device-1")), network.machine, homeSchema)
+    const vault = await Vault.open(
+      storage,
+      readKeyFile(network.keyPath("singapore", "device-1")),
+      network.machine,
+      homeSchema,
+    )
     const acquireLine = () => ({ release: () => undefined })
-    const singapore = new PocObject({ home: new Home(vault, network.machine), transport: wsTransport, url: network.url, acquireLine })
+    const singapore = new PocObject({
+      home: new Home(vault, network.machine),
+      transport: wsTransport,
+      url: network.url,
+      acquireLine,
+    })
     singapore.connect()
     await singapore.until(() => (singapore.ready ? true : undefined), soon())
     const { mailbox } = network.directory.state.usableDevices(network.address("singapore"), network.clock.seconds)[0]!
@@ -301,7 +352,8 @@ describe("a program", () => {
     })()
     const ended = Promise.allSettled(waits)
     await network.shut(kenya)
-    for (const outcome of await ended) expect(outcome).toMatchObject({ status: "rejected", reason: { code: "ERR_ABORTED" } })
+    for (const outcome of await ended)
+      expect(outcome).toMatchObject({ status: "rejected", reason: { code: "ERR_ABORTED" } })
     expect(await listened).toEqual([])
     await kenya.close()
   })

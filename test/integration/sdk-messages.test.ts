@@ -2,7 +2,16 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import type { Poc, PocEvent } from "../../client-sdk/index.ts"
 import { hex } from "../../protocol/bytes.ts"
-import { arrived, eventually, indicators, notification, settled, soon, TestNetwork, type Name } from "../support/network.ts"
+import {
+  arrived,
+  eventually,
+  indicators,
+  notification,
+  settled,
+  soon,
+  TestNetwork,
+  type Name,
+} from "../support/network.ts"
 
 let network: TestNetwork
 afterEach(() => network.close())
@@ -217,6 +226,31 @@ describe("a PoC with two devices", () => {
     await other.until(() => other.sent().find(({ id }) => id === answer.id), soon())
     await Promise.all([kenya, second, singapore, other].map(settled))
     for (const poc of [kenya, second, singapore, other]) expect(poc.notices()).toEqual([])
+  })
+
+  test("consents that one device asks for, and receipts for them, trouble the other one with nothing", async () => {
+    network = await TestNetwork.open({
+      members: ["kenya", "singapore", "france"],
+      devices: { kenya: 2, singapore: 2 },
+    })
+    const [kenya, singapore, france] = (await network.all()) as [Poc, Poc, Poc]
+    const [second, other] = [
+      await network.poc("kenya", { device: 2 }),
+      await network.poc("singapore", { device: 2 }),
+    ]
+    const sent = kenya.send({ ...toSingapore, indicators })
+    const request = (await arrived(singapore, sent.id)).requestConsent({
+      with: "fr/technical",
+      leaves: ["indicators"],
+      purpose: "The same host.",
+    })
+    await kenya.until(() => kenya.consents().find(({ requestId }) => requestId === request.requestId), soon())
+    kenya.grant(request.requestId)
+    const forward = singapore.message(sent.id).forward(await request.granted(soon()))
+    await france.until(() => (france.received().find(({ id }) => id === forward.id)?.forward?.verifiedFrom), soon())
+    await singapore.until(() => request.view.used, soon())
+    for (const poc of [kenya, second, singapore, other, france]) await settled(poc)
+    for (const poc of [kenya, second, singapore, other, france]) expect(poc.notices()).toEqual([])
   })
 
   test("a device that was never switched on is written to when it has prekeys, and misses nothing before", async () => {
