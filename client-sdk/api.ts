@@ -1,5 +1,5 @@
 /**
- * The public types of the SDK: what a program sees of a message, its delivery and its consents (docs/sdk.md).
+ * The public types of the SDK: what a program sees of a message, its delivery and its consents.
  * Nothing here needs cryptographic knowledge; times are ISO 8601 strings in UTC.
  */
 import type { PocAddress } from "../protocol/address.ts"

@@ -127,7 +127,7 @@ export class Consents {
       others,
       encodeConsentRequest({ ...scope, content: held.contentHash }),
     )
-    this.#consent(tx, row, record.case)
+    if (held.involved.includes(identity.poc)) this.#consent(tx, row, record.case)
     this.#put(tx, row)
     tx.appendJournal({ event: "consent", details: { request: hex(requestId), change: "requested" } })
     return hex(requestId)
@@ -240,14 +240,14 @@ export class Consents {
       if (!allowed.allowed) throw noConsent(allowed.reason)
       const role = request.sender === identity.poc ? "sender" : "involved"
       this.#put(tx, { ...emptyRecord(scopeOf(request), role, now), involved: [...heldMessage(held).involved] })
-      return [[request.requestId, "requested"]]
+      return [[request.requestId, "requested"], ...this.#takeUpEarlier(tx, request.requestId)]
     },
     consent: (tx, record, bytes) => {
       const terms = decodeConsent(bytes)
       const paper = this.#paper(record, bytes)
       const known = this.#find(tx, terms.requestId)
-      // Another device of this PoC has asked; that one keeps the answers.
-      if (!known && terms.forwarder === this.#home.identity.poc) return []
+      // The request comes later, or another device of this PoC has made it.
+      if (!known && terms.thirdParty !== this.#home.identity.poc) return []
       const row = known ?? this.#asThirdParty(tx, terms)
       if (row.role !== "third-party" && !row.involved.includes(record.from)) throw noConsent("not-involved")
       if (row.role !== "third-party" && !sameScope(terms, row.scope)) throw noConsent("consent-differs")
@@ -294,7 +294,7 @@ export class Consents {
       const { requestId } = decodeConsentWithdrawal(bytes)
       const row = this.#find(tx, requestId)
       if (row?.role !== "forwarder" || record.from !== row.scope.sender) return []
-      this.#put(tx, { ...row, attested: true })
+      this.#put(tx, { ...row, attested: true, refused: row.refused.filter((poc) => poc !== record.from) })
       return [[requestId, "attested"]]
     },
     "use-receipt": (tx, record, bytes) => {
@@ -309,6 +309,20 @@ export class Consents {
       tx.put("messages", key, { ...record, forward: { requestId, unverified: "no-attestation" } })
       return row && this.#judge(tx, row) ? [[requestId, "verified"]] : []
     },
+  }
+
+  /** What others said about a request before it arrived: the relay promises no order. */
+  #takeUpEarlier(tx: Tx, requestId: RequestId): [RequestId, Change][] {
+    return [...tx.list("messages")].flatMap(([key, record]) => {
+      const named = requestNamed(record)
+      if (record.direction !== "in" || !named || !equal(named, requestId)) return []
+      try {
+        const bytes = leafNamed(record.leaves, "statement")!
+        return this.#receivers[record.type]!(tx, record, bytes, { key, notices: [] })
+      } catch {
+        return []
+      }
+    })
   }
 
   /** T judges every forward of this request again: what is unverified now may be verified later, and the reverse. */
@@ -429,9 +443,8 @@ export class Consents {
     if (scope.thirdParty !== this.#home.identity.poc) throw noConsent("another-third-party")
     const withdrawn: PocAddress[] = []
     for (const [, record] of tx.list("messages")) {
-      if (record.direction !== "in") continue
-      const bytes = record.type === "consent-withdrawal" ? leafNamed(record.leaves, "statement") : undefined
-      if (bytes && equal(decodeConsentWithdrawal(bytes).requestId, scope.requestId)) withdrawn.push(record.from)
+      if (record.direction !== "in" || record.type !== "consent-withdrawal") continue
+      if (equal(requestNamed(record)!, scope.requestId)) withdrawn.push(record.from)
     }
     return { ...emptyRecord(scopeOf(scope), "third-party", this.#home.now), withdrawn }
   }
@@ -551,6 +564,15 @@ const papers: Partial<Record<MessageType, (bytes: Uint8Array) => unknown>> = {
   attested: decodeConsentWithdrawal,
   forward: decodeForward,
   "use-receipt": decodeUseReceipt,
+}
+
+/** The request that a paper of an involved PoC speaks of. */
+function requestNamed(record: MessageRecord): RequestId | undefined {
+  const bytes = leafNamed(record.leaves, "statement")
+  if (!bytes) return undefined
+  if (record.type === "consent") return decodeConsent(bytes).requestId
+  if (record.type === "consent-refusal") return decodeConsentRefusal(bytes).requestId
+  return record.type === "consent-withdrawal" ? decodeConsentWithdrawal(bytes).requestId : undefined
 }
 
 /** T's judgement of a forward, as of now. @param row of its request, if any paper of it has arrived */

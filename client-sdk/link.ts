@@ -26,7 +26,7 @@ export interface LinkEvents {
 export const retryMinMs = 1000
 export const retryMaxMs = 60_000
 /** A connection that lived so long was a good one: the next attempt after it is the first again. */
-const steadyMs = 30_000
+const steadyMs = 10_000
 /** An answer that takes longer means that the line is dead. */
 export const answerMaxMs = 30_000
 

@@ -1,6 +1,6 @@
 /**
  * Templates: what the content of a message must say. No template has a field for a verdict on who is guilty, and none
- * will: establishing that is not what this channel is for (docs/non-goals in README).
+ * will: establishing that is not what this channel is for (README, "Non-goal").
  */
 import { z } from "zod"
 import { ValiseError } from "../protocol/errors.ts"

@@ -63,6 +63,19 @@ describe("over a relay", () => {
     for (const poc of [kenya, singapore, brazil, france]) expect(poc.notices()).toEqual([])
   })
 
+  test("a sender that named nobody else involved gives the only word that is needed", async () => {
+    const sent = kenya.send({ ...notification, to: ["sg/technical", "br/technical"], indicators, involved: [] })
+    const own = await arrived(singapore, sent.id)
+    const request = own.requestConsent(asked)
+    await granted(request, kenya)
+    const there = await arrived(france, own.forward(await request.granted(soon())).id)
+    await france.until(() => there.view.forward?.verifiedFrom, soon())
+    for (const poc of [kenya, singapore, brazil, france]) {
+      await settled(poc)
+      expect(poc.notices()).toEqual([])
+    }
+  })
+
   test("a refusal is told, and can be changed into a consent later", async () => {
     const request = message.requestConsent(asked)
     await requested(brazil, request)
@@ -197,6 +210,47 @@ describe("without a relay", () => {
     }
     expect(orders).toHaveLength(24 + 24 + 24)
     await france.close()
+  })
+
+  test("the sender takes up every paper, too, whatever the order: nothing is attested after a withdrawal", async () => {
+    network = await TestNetwork.open({ members: everybody, relay: "none" })
+    const desks = await Promise.all(everybody.map((name) => Inside.open(network, name)))
+    const [kenya, singapore, brazil, france] = desks as [Inside, Inside, Inside, Inside]
+    const post = new Post().add(...desks)
+    const to = [network.address("singapore"), network.address("brazil")]
+    const leaves = [
+      { name: "tlp", value: new TextEncoder().encode("AMBER") },
+      { name: "subject", value: new TextEncoder().encode("Beacons") },
+    ]
+    const id = kenya.write("notification", to, leaves, { involved: [network.address("kenya"), ...to] })
+    await post.carry()
+    const request = singapore.home.vault.transaction((tx) =>
+      singapore.consents.request(tx, tx.get("messages", id)!, {
+        with: network.address("france"),
+        leaves: ["subject"],
+        purpose: "The same host.",
+      }),
+    )
+    const isKenyas = ({ to: reader }: Posted): boolean => reader === kenya
+    const papers = await post.carry(isKenyas)
+    brazil.home.vault.transaction((tx) => brazil.consents.grant(tx, tx.get("consents", request)!))
+    papers.push(...(await post.carry(isKenyas)).filter(({ type }) => type === "consent"))
+    brazil.home.vault.transaction((tx) => brazil.consents.withdraw(tx, tx.get("consents", request)!))
+    const withdrawal = (await post.carry(isKenyas)).find(({ type }) => type === "consent-withdrawal")!
+    expect(papers.map(({ type }) => type)).toEqual(["consent-request", "consent", "consent"])
+    const rewind = rewinder(kenya)
+    for (const withdrawn of [false, true])
+      for (const order of ordersOf(withdrawn ? [...papers, withdrawal] : papers)) {
+        rewind()
+        for (const paper of order) kenya.receive(paper.bytes)
+        const row = kenya.home.vault.read((tx) => tx.get("consents", request))!
+        expect(row.consents.map(({ from }) => from).toSorted()).toEqual(to.toSorted())
+        kenya.home.vault.transaction((tx) => kenya.consents.grant(tx, row))
+        const attested = kenya.home.vault.read((tx) => tx.get("consents", request))!.attested
+        expect([order.map(({ type }) => type), attested]).toEqual([order.map(({ type }) => type), !withdrawn])
+        expect(kenya.notices()).toEqual([])
+      }
+    for (const desk of [kenya, singapore, brazil, france]) await desk.close()
   })
 
   test("a withdrawal that overtakes every other paper is not forgotten", async () => {

@@ -234,10 +234,7 @@ describe("a PoC with two devices", () => {
       devices: { kenya: 2, singapore: 2 },
     })
     const [kenya, singapore, france] = (await network.all()) as [Poc, Poc, Poc]
-    const [second, other] = [
-      await network.poc("kenya", { device: 2 }),
-      await network.poc("singapore", { device: 2 }),
-    ]
+    const [second, other] = [await network.poc("kenya", { device: 2 }), await network.poc("singapore", { device: 2 })]
     const sent = kenya.send({ ...toSingapore, indicators })
     const request = (await arrived(singapore, sent.id)).requestConsent({
       with: "fr/technical",
@@ -247,7 +244,7 @@ describe("a PoC with two devices", () => {
     await kenya.until(() => kenya.consents().find(({ requestId }) => requestId === request.requestId), soon())
     kenya.grant(request.requestId)
     const forward = singapore.message(sent.id).forward(await request.granted(soon()))
-    await france.until(() => (france.received().find(({ id }) => id === forward.id)?.forward?.verifiedFrom), soon())
+    await france.until(() => france.received().find(({ id }) => id === forward.id)?.forward?.verifiedFrom, soon())
     await singapore.until(() => request.view.used, soon())
     for (const poc of [kenya, second, singapore, other, france]) await settled(poc)
     for (const poc of [kenya, second, singapore, other, france]) expect(poc.notices()).toEqual([])
