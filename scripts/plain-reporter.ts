@@ -1,19 +1,26 @@
-/** Ends a test run with one plain line, `N passed, N failed`, that any program can read. */
-import type { Reporter } from "vitest/node"
+/** A reporter for vitest: after everything else, one line for programs, `N passed, N failed`, and `N skipped` if any were. */
+import { writeSync } from "node:fs"
+import type { Reporter, SerializedError, TestModule } from "vitest/node"
 
-export const plainReporter: Reporter = {
-  onTestRunEnd(modules, unhandled) {
-    const count = { passed: 0, failed: unhandled.length, skipped: 0 }
+export default class PlainReporter implements Reporter {
+  #line: string | undefined
+
+  onInit(): void {
+    // Other reporters say their last words when the run ends.
+    process.once("exit", () => {
+      if (this.#line !== undefined) writeSync(process.stdout.fd, `${this.#line}\n`)
+    })
+  }
+
+  /** A file that does not load counts as one failure, and so does an error outside every test. */
+  onTestRunEnd(modules: readonly TestModule[], errors: readonly SerializedError[]): void {
+    const count = { passed: 0, failed: errors.length, skipped: 0, pending: 0 }
     for (const module of modules) {
-      const tests = [...module.children.allTests()]
-      // A file that could not even be loaded has no tests, and has failed.
-      if (module.state() === "failed" && tests.length === 0) count.failed += 1
-      for (const test of tests) {
-        const { state } = test.result()
-        if (state !== "pending") count[state] += 1
-      }
+      count.failed += module.errors().length
+      for (const test of module.children.allTests()) count[test.result().state] += 1
     }
-    const skipped = count.skipped > 0 ? `, ${count.skipped} skipped` : ""
-    setImmediate(() => process.stdout.write(`\n${count.passed} passed, ${count.failed} failed${skipped}\n`))
-  },
+    // A test that was never run is no success.
+    const { failed, passed, pending, skipped } = count
+    this.#line = `${passed} passed, ${failed + pending} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`
+  }
 }

@@ -1,5 +1,5 @@
 import { createHash, createHmac, createPrivateKey, createPublicKey, diffieHellman, sign } from "node:crypto"
-import { existsSync, readFileSync } from "node:fs"
+import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, test } from "vitest"
 import { concat, fromHex, hex, utf8 } from "../../protocol/bytes.ts"
@@ -11,8 +11,7 @@ const protocol = join(import.meta.dirname, "../../protocol")
 const read = (path: string) => readFileSync(join(protocol, path), "utf8")
 
 describe("the specification's tables", () => {
-  const part = existsSync(join(protocol, "spec-parts/90-connection.md")) ? "spec-parts/90-connection.md" : "SPEC.md"
-  const text = read(part)
+  const text = read("SPEC.md")
     .split(/^## Connection$/m)[1]!
     .split(/^## /m)[0]!
   const section = (from: string, to: string) => text.split(from)[1]!.split(to)[0]!
