@@ -175,7 +175,7 @@ describe("started again on the same folder", () => {
     writeFileSync(input, bundle(150_000))
     const ended = await start("--input", input)
     expect(ended.code).toBe(2)
-    expect(failure(ended)).toMatchObject({ code: "ERR_TOO_LARGE", hint: expect.stringContaining("65536") as string })
+    expect(failure(ended)).toMatchObject({ code: "ERR_TOO_LARGE", hint: expect.stringContaining("56 KiB") as string })
     expect(jsonLines(ended.out).at(-1)).toMatchObject({ event: "complete", ok: false, code: "ERR_TOO_LARGE" })
     const { messages } = parsed(
       await valise(["--data", data, "--as", "ke/technical", "--json", "sent"]),

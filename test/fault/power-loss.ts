@@ -48,7 +48,7 @@ export function parseTrace(trace: string, prefix: string): DiskEvent[] {
     }
     const [, call, fd, path, args] = /^(\w+)\((\d+)<([^>]*)>(?:, )?(.*)$/.exec(rest) ?? []
     if (call === undefined || path === undefined || args === undefined) {
-      const [, removed] = /^unlink\("([^"]*)"\) += 0$/.exec(rest) ?? []
+      const [, removed] = /^unlink\("([^"]*)"(?:\) += 0| <unfinished \.\.\.>)$/.exec(rest) ?? []
       const file = removed === undefined ? "" : basename(unhex(removed).toString())
       if (file.startsWith(prefix)) events.push({ kind: "remove", file })
       continue

@@ -15,13 +15,23 @@ export function contentOf(name: string): Uint8Array {
 export const nameOf = (content: Uint8Array): string => Buffer.from(content).toString().split(" ")[0]!
 export const blindOf = (name: string): Uint8Array => new Uint8Array(createHash("sha256").update(name).digest())
 
-/** Writes a line in one go, so that a kill leaves whole lines only. */
-export const say = (...words: (string | number)[]): void => void writeSync(1, `${words.join(" ")}\n`)
+/** Writes a line before it returns, however slowly the parent reads. */
+export function say(...words: (string | number)[]): void {
+  const line = Buffer.from(`${words.join(" ")}\n`)
+  for (let written = 0; written < line.length;) {
+    try {
+      written += writeSync(1, line, written)
+    } catch (error) {
+      if (!(error instanceof Error && "code" in error && error.code === "EAGAIN")) throw error
+    }
+  }
+}
 
+/** The words of each whole line: a kill may have cut off the last. */
 export const linesOf = (output: string): string[][] =>
   output
     .split("\n")
-    .filter((line) => line !== "")
+    .slice(0, -1)
     .map((line) => line.split(" "))
 
 /** Numbers in [0, 1) that depend on the seed alone (mulberry32). */
