@@ -13,6 +13,7 @@ import { openSqliteStore } from "../../relay/store-sqlite.ts"
 import type { MailboxStore } from "../../relay/store.ts"
 import { hex } from "../../protocol/bytes.ts"
 import { sha3 } from "../../protocol/primitives.ts"
+import { devices, envelopeTo, startRelay, stopRelays } from "../support/relay.ts"
 
 const mailbox = new Uint8Array(16).fill(1) as MailboxId
 const envelope = new Uint8Array(randomBytes(5300))
@@ -26,6 +27,7 @@ beforeEach(async () => {
   await store.append(mailbox, blindOfSender, 1000, envelope)
 })
 afterEach(async () => {
+  await stopRelays()
   await store.close()
   rmSync(folder, { recursive: true, force: true })
 })
@@ -46,6 +48,18 @@ describe("22 evidence laundering by resubmission", () => {
 
   test("22 only the sender's own retry gets the first minute", async () => {
     expect(await store.append(mailbox, blindOfSender, 2000, envelope)).toEqual({ outcome: "stored", minute: 1000 })
+  })
+
+  test("22 over a relay, too: it stores once more what comes with another blind, and signs for when that came", async () => {
+    const { kenya, singapore } = devices
+    const { dial, store: relayStore } = await startRelay({ devices: [kenya, singapore] })
+    const [sender, recipient] = [await dial(kenya), await dial(singapore)]
+    const sealed = envelopeTo(singapore)
+    sender.submit(singapore, sealed, blindOfSender)
+    await sender.next("accepted")
+    recipient.submit(singapore, sealed, new Uint8Array(randomBytes(32)))
+    await recipient.next("accepted")
+    expect((await relayStore.inspect()).envelopes).toHaveLength(2)
   })
 
   test("22 no digest of an envelope is kept, while it waits or afterwards", async () => {
