@@ -21,7 +21,8 @@ import type {
   SendInput,
 } from "./api.ts"
 import type { ConsentRecord, MessageRecord, Reader, Tx } from "./collections.ts"
-import { Consents, consentView } from "./consents.ts"
+import { consentView } from "./consent-records.ts"
+import { Consents } from "./consents.ts"
 import {
   bytesLeaf,
   frameLeaves,

@@ -5,7 +5,7 @@ import { ValiseError } from "../protocol/errors.ts"
 import { decodeForward } from "../protocol/consent.ts"
 import type { DeviceStatus, ForwardView, Id, MessageView, Notice, RecipientStatus } from "./api.ts"
 import type { MessageRecord, Reader } from "./collections.ts"
-import { judgementOf } from "./consents.ts"
+import { judgementOf } from "./consent-records.ts"
 import { leafNamed, readFrame, readJson, readResponse, readText, readTlp } from "./content.ts"
 import { iso, type Home } from "./home.ts"
 
