@@ -13,14 +13,11 @@ export function taggedHash(label: HashLabel, ...parts: readonly (Uint8Array | st
 /** The closed list of hash labels (SPEC, "Encodings"). */
 export const hashLabels = [
   "accepted",
-  "commitment",
   "content",
   "device",
   "down",
   "enc",
-  "entry",
   "evidence",
-  "frame",
   "header",
   "info",
   "journal",
