@@ -69,6 +69,10 @@ class Der:
         self.at = at + n
         return data[at : self.at], data[start : self.at]
 
+    def whole(self):
+        """The next element as it stands, whatever it is."""
+        return self.element(self.peek())[1]
+
     def read(self, tag):
         return self.element(tag)[0]
 
@@ -87,7 +91,7 @@ class Der:
 
     def integer(self):
         data = self.read(0x02)
-        if not data or data[0] & 128 or (len(data) > 1 and data[0] == 0 and not data[1] & 128):
+        if not data or data == b"\0" or data[0] & 128 or (len(data) > 1 and data[0] == 0 and not data[1] & 128):
             raise bad("der")
         return data
 
@@ -123,8 +127,8 @@ def name(*attributes):
     )
 
 
-def _read_name(der):
-    """(whole name, [(oid, text)])"""
+def _read_subject(der):
+    """(whole name, its organisations)"""
     contents, whole = der.element(0x30)
     names, found = Der(contents), []
     while names.peek() is not None:
@@ -133,18 +137,32 @@ def _read_name(der):
         part.end()
         _, key = pair.element(0x06)
         tag = pair.peek()
-        if tag not in (0x0C, 0x13):
-            raise bad("der")
         data = pair.read(tag)
         pair.end()
-        try:
-            value = data.decode()
-        except UnicodeDecodeError:
-            raise bad("der") from None
-        if tag == 0x13 and not re.fullmatch(r"[A-Za-z0-9 '()+,\-./:=?]*", value):
-            raise bad("der")
-        found.append((key, value))
+        if key == ATTRIBUTES["O"]:
+            found.append(_read_text(tag, data))
     return whole, found
+
+
+def _read_text(tag, data):
+    if tag not in (0x0C, 0x13):
+        raise bad("der")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise bad("der") from None
+
+
+def _read_signature(bits):
+    """Two positive integers of at most 48 bytes; judged as a whole later."""
+    outer = Der(bits)
+    pair = outer.inside(0x30)
+    outer.end()
+    for _ in "rs":
+        if len(pair.integer().lstrip(b"\0")) > 48:
+            raise bad("der")
+    pair.end()
+    return bits
 
 
 def _read_time(der):
@@ -172,8 +190,8 @@ class Certificate:
         whole = outer.inside(0x30)
         outer.end()
         inner, self.signed = whole.element(0x30)
-        self.algorithm_outside = whole.element(0x30)[1]
-        self.signature = whole.bits()
+        self.algorithm_outside = whole.whole()
+        self.signature = _read_signature(whole.bits())
         whole.end()
         tbs = Der(inner)
         self.version = 0
@@ -181,17 +199,15 @@ class Certificate:
             version = tbs.inside(0xA0)
             self.version = int.from_bytes(version.integer(), "big")
             version.end()
-            if self.version == 0:  # the default is not written
-                raise bad("der")
         self.serial = tbs.integer()
-        self.algorithm_inside = tbs.element(0x30)[1]
-        self.issuer, _ = _read_name(tbs)
+        self.algorithm_inside = tbs.whole()
+        self.issuer = tbs.whole()
         validity = tbs.inside(0x30)
         self.not_before, self.not_after = _read_time(validity), _read_time(validity)
         validity.end()
-        self.subject, self.subject_parts = _read_name(tbs)
+        self.subject, self.organisations = _read_subject(tbs)
         info = tbs.inside(0x30)
-        self.key_algorithm = info.element(0x30)[1]
+        self.key_algorithm = info.whole()
         self.key = info.bits()
         info.end()
         self.extensions = []
@@ -215,7 +231,7 @@ class Certificate:
 
     @property
     def organisation(self):
-        return next((value for key, value in self.subject_parts if key == ATTRIBUTES["O"]), None)
+        return self.organisations[0] if len(self.organisations) == 1 else None
 
     @property
     def key_id(self):
@@ -234,7 +250,7 @@ def is_line(value, most):
     if not 1 <= len(value) <= most or any(unicodedata.category(end) == "Zs" for end in (value[0], value[-1])):
         return False
     return all(
-        c in "\u200c\u200d" or unicodedata.category(c) not in ("Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp") for c in value
+        c in "\u200c\u200d" or unicodedata.category(c) not in ("Cc", "Cf", "Co", "Cs", "Zl", "Zp") for c in value
     )
 
 

@@ -174,12 +174,14 @@ class Record:
 
 
 class Poc:
+    """`steps`: certificates and manifests in the log's order; `compromised`: its keys, and since when."""
+
     def __init__(self, at):
-        self.address, self.certificates, self.manifests, self.is_default = at, [], [], False
+        self.address, self.steps, self.is_default, self.compromised = at, [], False, {}
 
 
 class End:
-    """How a key or certificate ended: by revocation (compromise or not) or by removal."""
+    """How a key or certificate ended: by revocation (`revoked`, `compromise`) or because it is `removed`."""
 
     def __init__(self, kind, moment, index):
         self.kind, self.moment, self.index = kind, moment, index
@@ -194,7 +196,7 @@ class Directory:
         self.time = 0
         self.cas, self.pocs, self.relays, self.roles = [], {}, {}, {"diplomatic", "technical"}
         self.revocations, self.used, self.secretariat = [], set(), None
-        self.compromised = {}  # key -> moment
+        self.compromised = set()
 
     def add(self, data, index=None):
         """Reads the next entry; gives the reason if it does not count."""
@@ -291,7 +293,7 @@ class Directory:
     def _ca(self, entry, body):
         certificate = self._certified(lambda: certificates.check_ca(self.realm, body["certificate"], self.trust.root, entry["time"]))
         require(all(ca.certificate.der != certificate.der for ca in self.cas), "repeated")
-        require(self._approvals(entry) == (False, 0), "approval")
+        self._approvals(entry)
         self.cas.append(Record(certificate=certificate, index=entry["index"], time=entry["time"]))
 
     @staticmethod
@@ -303,7 +305,7 @@ class Directory:
 
     def _leaf(self, entry, body, use, subject):
         """What certificate and relay entries have in common."""
-        cas = [ca.certificate for ca in self.cas if self._ca_in_force(ca, entry["time"])]
+        cas = [ca.certificate for ca in self.cas if self.certificate_end(ca) is None]
         require(cas, "no-ca")
         wanted = certificates.Subject(self.realm, use, subject)
         certificate = self._certified(lambda: self._under_one_of(cas, body["certificate"], wanted, entry["time"]))
@@ -319,19 +321,18 @@ class Directory:
         return certificate
 
     def _under_one_of(self, cas, data, subject, now):
-        certificate = certificates.Certificate(data)
-        issuer = next((ca for ca in cas if self._names_issuer(certificate, ca)), cas[-1])
-        return certificates.check_leaf(self.realm, data, issuer, subject, now)
-
-    @staticmethod
-    def _names_issuer(certificate, ca):
-        wanted = certificates.tlv(0x30, certificates.tlv(0x80, ca.key_id))
-        return any(id == certificates.AUTHORITY_ID and value == wanted for id, _, value in certificate.extensions)
+        for ca in cas:
+            try:
+                return certificates.check_leaf(self.realm, data, ca, subject, now)
+            except Refusal as refusal:
+                last = refusal
+        raise last
 
     def _all_certificates(self):
         for poc in self.pocs.values():
-            for record in poc.certificates:
-                yield poc.address, record.certificate
+            for record in poc.steps:
+                if record.kind == "certificate":
+                    yield poc.address, record.certificate
         for host, records in self.relays.items():
             for record in records:
                 yield host, record.certificate
@@ -363,12 +364,10 @@ class Directory:
         if body["isDefault"]:
             self._make_default(poc)
         poc.is_default = body["isDefault"]
-        poc.certificates.append(
-            Record(
-                certificate=certificate, index=entry["index"], time=now, is_default=body["isDefault"],
-                approved_by=self.key_in_force(poc, now) if by_poc and officers < 2 else None,
-            )
-        )  # fmt: skip
+        signer = self.key_in_force(poc, now) if by_poc and officers < 2 else None
+        poc.steps.append(
+            Record(kind="certificate", certificate=certificate, index=entry["index"], time=now, signer=signer, poc=at)
+        )
 
     def _make_default(self, poc):
         role = poc.address.rsplit("/", 1)[0]
@@ -398,27 +397,29 @@ class Directory:
         require(all(key not in self.compromised for key in keys), "key-compromised")
         _, officers = self._approvals(entry)
         if poc is self.secretariat:
-            may = self._may_approve(manifest)
-            able = [it for it in manifest["officers"] if "approve" in it["rights"] and self.listed_end(poc, it) is None]
-            require(len(able) >= 2, "approvers")
-            changed = bool(before) and may != self._may_approve(before[-1].manifest)
+            may = self._may_approve(poc, manifest)
+            require(len(may) >= 2, "approvers")
+            changed = bool(before) and may != self._may_approve(poc, before[-1].manifest)
             require(not changed or officers >= 2, "not-approved")
-        poc.manifests.append(
+        poc.steps.append(
             Record(
-                manifest=manifest, bytes=signed["bytes"], index=entry["index"], time=now, key=key,
+                kind="manifest", manifest=manifest, bytes=signed["bytes"], index=entry["index"], time=now, signer=key,
                 co_signatures=body.get("coSignatures", []),
             )
         )  # fmt: skip
 
-    @staticmethod
-    def _may_approve(manifest):
-        return {it["officer"] for it in manifest["officers"] if "approve" in it["rights"]}
+    def _may_approve(self, poc, manifest):
+        """Ids of those whom a manifest lets approve, and who have not been revoked."""
+        listed = [it for it in manifest["officers"] if "approve" in it["rights"]]
+        return {it["officer"] for it in listed if self.listed_end(poc, it) is None}
 
     def _relay(self, entry, body):
         certificate = self._leaf(entry, body, "relay", body["host"])
         _, officers = self._approvals(entry)
         require(officers >= 2, "not-approved")
-        record = Record(certificate=certificate, index=entry["index"], time=entry["time"], urls=body["urls"])
+        record = Record(
+            certificate=certificate, index=entry["index"], time=entry["time"], urls=body["urls"], host=body["host"]
+        )
         self.relays.setdefault(body["host"], []).append(record)
 
     def _default(self, entry, body):
@@ -437,7 +438,7 @@ class Directory:
         self._make_default(poc)
 
     def _role(self, entry, body):
-        require(body["role"] not in self.roles, "repeated")
+        require(body["role"] not in self.roles | {"secretariat"}, "repeated")
         _, officers = self._approvals(entry)
         require(officers >= 2, "not-approved")
         self.roles.add(body["role"])
@@ -454,8 +455,8 @@ class Directory:
         found = self._target(target, poc)
         require(found, "unknown")
         key, certificate = found
-        secretariat = self.secretariat and self.key_in_force(self.secretariat, now)
-        by_secretariat = requester == secretariat and officers >= 2
+        secretariat = self.secretariat and self.current(self.secretariat)
+        by_secretariat = bool(secretariat) and requester == secretariat.certificate.key and officers >= 2
         kind = target["kind"]
         entitled = {
             "certificate": requester == key,
@@ -466,28 +467,30 @@ class Directory:
             "ca": by_secretariat,
         }
         require(entitled[kind], "not-entitled")
-        require(certificate is None or it["effective"] >= certificate.not_before, "effective")
+        require(kind != "certificate" or it["effective"] >= certificate.not_before, "effective")
         moment = min(it["effective"], now)
         compromise = it["reason"] == "compromise"
         self.revocations.append(
             Record(target=target, key=key, compromise=compromise, moment=moment, index=entry["index"], time=now)
         )
         if compromise:
-            self.compromised[key] = min(moment, self.compromised.get(key, moment))
+            self.compromised.add(key)
+            if kind == "certificate":
+                poc.compromised.setdefault(key, moment)
 
     def _target(self, target, poc):
         """(key, certificate or None) of what a revocation names."""
         kind = target["kind"]
         if kind == "ca":
-            known = self.cas
+            known = [ca for ca in self.cas if self.certificate_end(ca) is None]
         elif kind == "relay":
             known = self.relays.get(target["host"], [])
         elif poc is None:
             return None
         elif kind == "certificate":
-            known = poc.certificates
+            known = [record for record in poc.steps if record.kind == "certificate"]
         else:
-            for record in poc.manifests:
+            for record in self.manifests(poc):
                 for it in record.manifest[kind + "s"]:
                     if it[kind] == target[kind]:
                         return it["key"], None
@@ -499,10 +502,6 @@ class Directory:
 
     # --- What has ended
 
-    def _ends(self, key, matches):
-        """All ends of a key by revocation: a compromise of it anywhere, and what else names this very target."""
-        return [it for it in self.revocations if (it.compromise and it.key == key) or matches(it.target)]
-
     @staticmethod
     def _end_of(ends):
         """Compromise outranks; otherwise the first revocation holds."""
@@ -510,13 +509,20 @@ class Directory:
         return chosen and End("compromise" if chosen.compromise else "revoked", chosen.moment, chosen.index)
 
     def certificate_ends(self, record):
-        hash = record.certificate.hash
-        return self._ends(record.certificate.key, lambda target: target.get("certificate") == hash)
+        """Of this very certificate, and of its key by compromise, under whichever of the holder's certificates."""
+        holder = getattr(record, "poc", None), getattr(record, "host", None)
+        return [
+            it
+            for it in self.revocations
+            if it.target.get("certificate") == record.certificate.hash
+            or (it.compromise and it.key == record.certificate.key
+                and (it.target.get("poc"), it.target.get("host")) == holder and "certificate" in it.target)
+        ]  # fmt: skip
 
     def listed_ends(self, poc, it):
         kind = "device" if "device" in it else "officer"
-        matches = lambda target: target["kind"] == kind and target["poc"] == poc.address and target[kind] == it[kind]
-        return self._ends(it["key"], matches)
+        wanted = {"kind": kind, "poc": poc.address, kind: it[kind]}
+        return [it for it in self.revocations if it.target == wanted]
 
     def certificate_end(self, record):
         return self._end_of(self.certificate_ends(record))
@@ -524,44 +530,31 @@ class Directory:
     def listed_end(self, poc, it):
         return self._end_of(self.listed_ends(poc, it))
 
-    def _ca_in_force(self, ca, now):
-        return self.certificate_end(ca) is None and now <= ca.certificate.not_after
-
     # --- What follows for a PoC
 
-    def _taken_back(self, poc):
-        """Indexes of the entries that a compromised PoC key unmakes."""
-        gone = set()
-        if poc is self.secretariat:
-            return gone
-        since = {key: moment for key, moment in self.compromised.items()}
-        for record in poc.certificates:
-            moment = since.get(record.approved_by)
-            if moment is not None and record.time >= moment:
-                gone.add(record.index)
-                key = record.certificate.key
-                since[key] = min(since.get(key, record.time), record.time)
-        for record in poc.manifests:
-            moment = since.get(record.key)
-            if moment is not None and record.time >= moment:
-                gone.add(record.index)
-        return gone
-
-    def certificates(self, poc):
-        gone = self._taken_back(poc)
-        return [record for record in poc.certificates if record.index not in gone]
+    def _steps(self, poc, kind):
+        """What still counts: not what a compromised key signed since, nor what keys signed that it had certified."""
+        keys, kept = set(), []
+        for step in poc.steps:
+            moment = None if poc is self.secretariat else poc.compromised.get(step.signer)
+            if (step.signer is not None and step.signer not in keys) or (moment is not None and step.time >= moment):
+                continue
+            if step.kind == "certificate":
+                keys.add(step.certificate.key)
+            kept.append(step)
+        return [step for step in kept if step.kind == kind]
 
     def manifests(self, poc):
-        gone = self._taken_back(poc)
-        return [record for record in poc.manifests if record.index not in gone]
+        return self._steps(poc, "manifest")
 
     def current(self, poc):
-        """The last certificate that counts and has not been ended."""
-        return next((it for it in reversed(self.certificates(poc)) if self.certificate_end(it) is None), None)
+        """The last certificate that counts; it may have ended."""
+        return next(reversed(self._steps(poc, "certificate")), None)
 
     def in_force(self, poc, now):
         record = self.current(poc)
-        return record if record is not None and now <= record.certificate.not_after else None
+        holds = record is not None and self.certificate_end(record) is None and now <= record.certificate.not_after
+        return record if holds else None
 
     def key_in_force(self, poc, now):
         record = self.in_force(poc, now)
@@ -570,22 +563,21 @@ class Directory:
     def listings(self, poc):
         """What each device and officer id is or was: id -> Record(item, since, usable_from, removed)."""
         found, listed_before = {}, set()
-        for number, record in enumerate(self.manifests(poc)):
+        first = next((step for step in poc.steps if step.kind == "manifest"), None)
+        for record in self.manifests(poc):
             items = record.manifest["devices"] + record.manifest["officers"]
             known = {id: it for id, it in found.items() if id in listed_before}
-            vouched = any(self._vouches(poc, known, record, it) for it in record.co_signatures)
+            at_once = record is first or any(self._vouches(poc, known, record, it) for it in record.co_signatures)
             listed = set()
             for item in items:
                 kind = "device" if "device" in item else "officer"
                 id, old = item[kind], known.get(item[kind])
                 listed.add(id)
-                gains = old and "receive" in item["rights"] and "receive" not in old.item["rights"]
-                if old is None or gains:
-                    usable = record.time if number == 0 or vouched else record.time + DAY
-                    since = record.index if old is None else old.since
-                    found[id] = Record(kind=kind, item=item, since=since, usable_from=usable, removed=None)
-                else:
-                    old.item = item
+                waits = old is None or ("receive" in item["rights"] and "receive" not in old.item["rights"])
+                usable = record.time + DAY if waits else old.usable_from
+                usable = min(record.time, usable) if at_once else usable
+                since = record.index if old is None else old.since
+                found[id] = Record(kind=kind, item=item, since=since, usable_from=usable, removed=None)
             for id in listed_before - listed:
                 found[id].removed = End("removed", record.time, record.index)
             listed_before = listed
@@ -622,13 +614,16 @@ class Directory:
 
     # --- Judging a sender
 
-    def judge(self, sender, created, cited, now, size=None):
-        """Gives (device key, officer key or None, banners), or raises a Refusal with SPEC's reason. `size`: of the whole
-        log, where this directory is of a part."""
+    def judge(self, sender, created, cited, now, size=None, last=None):
+        """Gives (device key, officer key or None, banners), or raises a Refusal with SPEC's reason. `size` of the log and
+        `last` time of the cited one: where this directory is of a part."""
         if cited > (self.size if size is None else size):
             raise Refusal("", "checkpoint", "not yet")
         poc = self.pocs.get(sender["poc"])
-        listings = self.listings(poc) if poc else {}
+        certificate = self.current(poc) if poc else None
+        if certificate is None or not self.manifests(poc):
+            raise Refusal("", "sender")
+        listings = self.listings(poc)
         named = [("device", "send", sender["device"])]
         if "officer" in sender:
             named.append(("officer", "release", sender["officer"]))
@@ -645,12 +640,12 @@ class Directory:
             if end is not None:
                 self._before_end(end, created, cited, "sender" if end.kind == "removed" else "revoked")
                 banners.append(f"{it.kind}-{end.kind}")
-        certificate = self.current(poc) or self.certificates(poc)[-1]
         end = self.certificate_end(certificate)
         if end is not None:
             self._before_end(end, created, cited, "revoked")
             banners.append("certificate-revoked")
-        last = max((time for index, time in self.counted if index < cited), default=0)
+        if last is None:
+            last = max((time for index, time in self.counted if index < cited), default=0)
         if created < last - SKEW:
             raise Refusal("", "checkpoint", "created before the cited log")
         expires = self.manifests(poc)[-1].manifest["expires"]

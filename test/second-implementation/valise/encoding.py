@@ -261,13 +261,12 @@ def open_structure(data, fields, optional=None, suite=False):
     if not isinstance(value, dict):
         raise malformed("not a map")
     for name in ("v", "suite") if suite else ("v",):
-        integer(0, LARGEST)(value.get(name))
+        integer(-LARGEST, LARGEST)(value.get(name))
         if value[name] != 1:
             raise Refusal("ERR_VERSION", detail=f"{name} is {value[name]}")
     known = {"v": ONE, **({"suite": ONE} if suite else {}), **fields}
-    if "crit" in value:
-        CRIT(value["crit"])
-        if set(value["crit"]) - set(known) - set(optional or {}) - {"crit"}:
-            raise Refusal("ERR_VERSION", detail="an unknown field is critical")
+    optional = {**(optional or {}), "crit": CRIT}
     mapping(known, optional, closed=False)(value)
+    if set(value.get("crit", [])) - set(known) - set(optional):
+        raise Refusal("ERR_VERSION", detail="an unknown field is critical")
     return value

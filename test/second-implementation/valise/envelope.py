@@ -223,7 +223,7 @@ def check_signatures(realm, header, data, signature, release, device_key, office
     """Checks 12 and 13."""
     if not signing.statement_verifies(realm, "header", data, device_key, signature):
         raise fail("signature")
-    if ("officer" in header["sender"]) != (release is not None):
+    if ("officer" in header["sender"]) != (release is not None) or (release is not None and officer_key is None):
         raise fail("release")
     if release is not None and not signing.statement_verifies(realm, "release", data, officer_key, release):
         raise fail("release")

@@ -1,4 +1,5 @@
 """Judging an evidence file, offline, with a trust file (SPEC "Evidence files")."""
+import json
 import re
 
 from . import directory, envelope, receipts, signing, tree
@@ -8,6 +9,9 @@ from .encoding import (
 )  # fmt: skip
 
 SKEW = 600
+ADDRESSES = array(address, least=1, most=1024)
+INVOLVED = array(address, least=1, most=512, distinct=True)
+REFERENCE = mapping({"message": text("[0-9a-f]{32}"), "content": text("[0-9a-f]{64}")})
 MAGIC = b"valise-evidence\n"
 TYPES = (b"notification", b"reply", b"response", b"forward")
 NODES = array(HASH, most=63)
@@ -70,11 +74,10 @@ def require(holds, section, reason, detail=""):
 
 def read_sections(data):
     """[(name, bytes)] of a file whose layout and hashes hold."""
-    require(len(data) <= 67_108_864, "contents", "too-large")
     require(data[:16] == MAGIC, "contents", "not-evidence")
-    require(len(data) > 16, "contents", "truncated")
-    require(data[16] == 1, "contents", "version")
+    require(len(data) <= 67_108_864, "contents", "too-large")
     require(len(data) >= 21, "contents", "truncated")
+    require(data[16] == 1, "contents", "version")
     end = 21 + int.from_bytes(data[17:21], "big")
     require(len(data) >= end + 32, "contents", "truncated")
     require(data[end : end + 32] == tagged_hash("evidence", "contents", data[:end]), "contents", "altered")
@@ -100,7 +103,8 @@ def _check_names(names):
     groups = ("message", "receipt", "relay-receipt")
     counts = {group: sum(bool(re.fullmatch(group + "-[0-9]+", name)) for name in names) for group in groups}
     expected = ["about", "directory", *(f"{group}-{i + 1}" for group in groups for i in range(counts[group]))]
-    require(sorted(names) == sorted(expected) and counts["message"] >= 1, "contents", "malformed", "names")
+    form = f"about|directory|({'|'.join(groups)})-[1-9][0-9]{{0,4}}"
+    require(all(re.fullmatch(form, name) for name in names) and "message-1" in names, "contents", "malformed", "names")
     require(names == expected, "contents", "order", "names")
 
 
@@ -117,12 +121,27 @@ def _message_shape(value):
     mapping({**MESSAGE, **({} if sent else OWN)}, {"release": SIGNATURE})(value)
 
 
-def _ascending(sections, key):
+def _ascending(sections, key, reason="order"):
     before = None
     for name, value in sections:
         here = key(value)
-        require(before is None or before < here, name, "order")
+        require(before is None or before < here, name, reason)
         before = here
+
+
+def _content(leaves):
+    """Leaves by name, if those that every message has are of their form."""
+    envelope.check_leaves(leaves)
+    found = dict(leaves)
+    if found.get("type") not in TYPES or not re.fullmatch(b"[0-9a-f]{32}", found.get("case", b"")):
+        raise malformed("type or case")
+    for name, shape in (("to", ADDRESSES), ("involved", INVOLVED), ("inReplyTo", REFERENCE)):
+        if name in found or name == "to":
+            try:
+                shape(json.loads(found.get(name, b"").decode()))
+            except ValueError:
+                raise malformed(name) from None
+    return found
 
 
 # --- Verification -----------------------------------------------------------------------------------------------------
@@ -158,9 +177,9 @@ class Evidence:
         self._check_about()
         self._check_directory(sections[1][1]["entries"])
         self.messages = [Message(name, value) for name, value in by("message")]
-        _ascending([(it.section, it) for it in self.messages], lambda it: (it.header["created"], it.id))
+        _ascending([("contents", it) for it in self.messages], lambda it: (it.header["created"], it.id))
         ids = [it.id for it in self.messages]
-        require(len(set(ids)) == len(ids), "message-1", "order", "a message id twice")
+        require(len(set(ids)) == len(ids), "contents", "order", "a message id twice")
         for message in self.messages:
             self._check_message(message)
         found = by("receipt")
@@ -190,7 +209,7 @@ class Evidence:
         self._not_future(self.about["time"], "about")
 
     def _check_directory(self, entries):
-        _ascending([("directory", it) for it in entries], lambda it: it["index"])
+        _ascending([("directory", it) for it in entries], lambda it: it["index"], "malformed")
         self.directory = directory.Directory(self.trust, partial=True)
         for it in entries:
             with In("directory", "inclusion"):
@@ -211,19 +230,15 @@ class Evidence:
                 it.cited.size, self.checkpoint.size, it.cited.root, self.checkpoint.root, value["consistency"]
             )
         leaves = [(leaf["name"], leaf["value"]) for leaf in value["leaves"]]
-        try:
-            envelope.check_leaves(leaves)
-        except Refusal as refusal:
-            raise refuse(name, "content", refusal.detail) from None
-        it.leaves = dict(leaves)
-        require(it.leaves.get("type") in TYPES, name, "content", "type")
+        with In(name, "content"):
+            it.leaves = _content(leaves)
         require(it.leaves.get("case") == self.about["case"].hex().encode(), name, "case")
         require(0 < header["expires"] - header["created"] <= envelope.LIFETIME, name, "lifetime")
         self._not_future(header["created"], name)
         if it.sent:
             require(header["sender"]["poc"] == self.about["exporter"], name, "sender", "not the exporter")
         else:
-            with In(name, "malformed"):
+            with In(name, "own-entry"):
                 it.entry = envelope.parse_entry(value["entry"])
             require(it.entry["poc"] == self.about["exporter"], name, "own-entry")
             with In(name, "own-entry"):
@@ -237,37 +252,49 @@ class Evidence:
 
     def _check_receipt(self, name, value):
         kind, signed = value["kind"], value["signed"]
+        what, right = ("device", "receive") if kind == "device-receipt" else ("officer", "acknowledge")
+        outline = {"poc": address, what: HASH, "messageId": bytes_of(16), "time": SECONDS}
         with In(name, "malformed"):
-            it = receipts.parse(kind, signed["bytes"])
+            it = decode(signed["bytes"])
+            mapping(outline, closed=False)(it)
         message = self._sent(it["messageId"], name)
+        listed, certificate = self._signer(it["poc"], it[what], what, right, it["time"])
+        require(listed is not None, name, "signer")
+        try:
+            it = receipts.check(self.realm, kind, signed["bytes"], signed["signature"], listed["key"])
+        except Refusal as refusal:
+            reason = {"ERR_UNTRUSTED": "signature", "ERR_VERSION": "version"}.get(refusal.code, "malformed")
+            raise refuse(name, reason, refusal.detail) from None
         require(it["header"] == message.hash, name, "header")
         require(it["content"] == message.content, name, "content-hash")
-        what, right = ("device", "receive") if kind == "device-receipt" else ("officer", "acknowledge")
-        listed = self._signer(it["poc"], it[what], what, right, it["time"])
-        require(listed is not None, name, "signer")
-        with In(name, "signature"):
-            receipts.check(self.realm, kind, signed["bytes"], signed["signature"], listed["key"])
         self._not_future(it["time"], name)
         poc = self.directory.pocs[it["poc"]]
+        require(it[what] in self.directory.listings(poc), name, "revoked", "no longer known")
         require(self._stands(self.directory.listed_ends(poc, listed), it["time"], None), name, "revoked")
+        require(self._had_not_ended(certificate, it["time"]), name, "revoked", "the PoC's key")
         message.witnessed.append((it["poc"], it["time"]))
         if what == "device":
             self.digests[it["device"], message.id] = it["digest"]
         self.receipts.append((kind, it))
 
     def _signer(self, at, id, what, right, time):
-        """The device or officer as its PoC's manifest lists it, in the directory as of a receipt's time plus skew."""
+        """(device or officer as its PoC's manifest lists it, the PoC's certificate), in the directory as of a receipt's
+        time plus skew; or two times None."""
         then = self.directory.as_of(time + SKEW)
         poc = then.pocs.get(at)
         manifests = then.manifests(poc) if poc else []
         if not manifests or not then.in_force(poc, time) or time > manifests[-1].manifest["expires"] + directory.GRACE:
-            return None
+            return None, None
         it = then.listings(poc).get(id)
         if it is None or it.kind != what or right not in it.item["rights"]:
-            return None
-        if it.removed is not None and it.removed.moment <= time:
-            return None
-        return it.item
+            return None, None
+        ended = then.listed_end(poc, it.item) is not None
+        if not ended and it.removed is not None and it.removed.moment <= time - SKEW:
+            return None, None
+        return it.item, then.current(poc)
+
+    def _had_not_ended(self, record, time):
+        return all(time < end.moment for end in self.directory.certificate_ends(record))
 
     @staticmethod
     def _stands(ends, time, word):
@@ -279,7 +306,7 @@ class Evidence:
         message = self._sent(value["message"], name)
         poc = self.directory.pocs.get(value["poc"])
         listed = self.directory.listings(poc).get(device) if poc else None
-        require(listed is not None and listed.kind == "device", name, "mailbox", "no such device")
+        require(listed is not None and listed.kind == "device", name, "signer", "no such device")
         require(value["mailbox"] == signing.mailbox_id(device, receipt["relay"]), name, "mailbox")
         first = receipt["minute"] * 60
         last = first + 59
@@ -287,12 +314,11 @@ class Evidence:
         known = [
             it
             for it in self.directory.relays.get(receipt["relay"], [])
-            if it.certificate.not_before <= last and first <= it.certificate.not_after and it.time <= last + SKEW
-        ]
+            if max(it.certificate.not_before, it.time) <= first + SKEW and first <= it.certificate.not_after
+            and self._stands(self.directory.certificate_ends(it), first, None)
+        ]  # fmt: skip
         require(known, name, "relay")
-        by = next((it for it in known if self._relay_verifies(receipt, it, value)), None)
-        require(by is not None, name, "relay-receipt")
-        require(self._stands(self.directory.certificate_ends(by), first, None), name, "revoked")
+        require(any(self._relay_verifies(receipt, it, value) for it in known), name, "relay-receipt")
         digest = self.digests.get((device, message.id))
         require(digest is None or digest == value["digest"], name, "envelope")
         if digest is not None:
@@ -310,13 +336,15 @@ class Evidence:
     def _check_signatures(self, it):
         name, header, signed = it.section, it.header, it.value["header"]
         sender, created = header["sender"], header["created"]
-        require("officer" in sender and "release" in it.value, name, "release")
         then = self.directory.as_of(created + SKEW)
         try:
-            keys = then.judge(sender, created, it.cited.size, created, self.checkpoint.size)
-            envelope.check_signatures(self.realm, header, signed["bytes"], signed["signature"], it.value["release"], *keys[:2])
+            last = max((time for index, time in self.directory.counted if index < it.cited.size), default=0)
+            keys = then.judge(sender, created, it.cited.size, created, self.checkpoint.size, last)
+            release = it.value.get("release")
+            envelope.check_signatures(self.realm, header, signed["bytes"], signed["signature"], release, *keys[:2])
         except Refusal as refusal:
             raise refuse(name, refusal.reason, refusal.detail) from None
+        require(release is not None, name, "release")
         if not it.sent:
             own = self.directory.listings(self.directory.pocs[self.about["exporter"]]) if self._knows_exporter() else {}
             listed = own.get(it.entry["device"])
@@ -326,13 +354,11 @@ class Evidence:
         since = it.cited.cosigned_at - SKEW
         it.word = min((time for at, time in it.witnessed if at != sender["poc"] and time >= since), default=None)
         for id in (sender["device"], sender["officer"]):
-            require(id in listings, name, "sender", "no longer known")
+            require(id in listings, name, "revoked", "no longer known")
             ends = self.directory.listed_ends(poc, listings[id].item)
             require(self._stands(ends, created, it.word), name, "revoked")
-        hash = then.current(then.pocs[sender["poc"]]).certificate.hash
-        record = next(record for record in poc.certificates if record.certificate.hash == hash)
-        ends = self.directory.certificate_ends(record)
-        require(all(created < end.moment for end in ends), name, "revoked", "the PoC's key")
+        certificate = then.current(then.pocs[sender["poc"]])
+        require(self._had_not_ended(certificate, created), name, "revoked", "the PoC's key")
 
     def _knows_exporter(self):
         return self.about["exporter"] in self.directory.pocs
