@@ -484,7 +484,7 @@ class Directory:
         if kind == "ca":
             known = [ca for ca in self.cas if self.certificate_end(ca) is None]
         elif kind == "relay":
-            known = self.relays.get(target["host"], [])
+            known = [it for it in self.relays.get(target["host"], []) if self.certificate_end(it) is None]
         elif poc is None:
             return None
         elif kind == "certificate":

@@ -95,7 +95,7 @@ class Policy:
             raise malformed("control character in a policy")
         for line in text.split("\n"):
             words = [word for word in re.split("[ \t]+", line) if word]
-            if not words or line.startswith("#"):
+            if not words or words[0].startswith("#"):
                 continue
             what, rest = words[0], words[1:]
             if what == "log" and len(rest) in (1, 2):
@@ -124,9 +124,9 @@ class Policy:
     @staticmethod
     def _key(text, type, keys):
         key = Key.parse(text)
-        if key.type != type or text in keys:
+        if key.type != type or (type, key.public_key) in keys:
             raise malformed("key of a policy")
-        keys.add(text)
+        keys.add((type, key.public_key))
         return key
 
     def _define(self, name, what):
