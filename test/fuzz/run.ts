@@ -22,11 +22,13 @@ const { values, positionals } = parseArgs({
 })
 
 /** Our own code, and the CBOR reader that it hands strangers' bytes to. */
+const root = new URL("../../", import.meta.url).href
 const isWatched = (url: string): boolean =>
-  /\/(protocol|pki|relay|client-sdk)\/[^/]+(\/[^/]+)*\.ts$/.test(url) || /\/node_modules\/cborg\//.test(url)
+  ["protocol", "pki", "relay", "client-sdk"].some((folder) => url.startsWith(`${root}${folder}/`)) ||
+  url.includes("/node_modules/cborg/")
 
 // Before the code is loaded that is to be watched: see `Coverage`.
-const coverage = new Coverage((url) => url.startsWith("file://") && isWatched(url) && !url.includes("/test/"))
+const coverage = new Coverage(isWatched)
 const { Fuzzer } = await import("./engine.ts")
 const { targets } = await import("./targets.ts")
 

@@ -32,21 +32,31 @@ function plain(value: unknown): unknown {
   return Array.isArray(value) ? value.map(plain) : value
 }
 
+/** The file's form alone, which costs little. */
+const evidenceFiles: Target = {
+  name: "evidence-file",
+  seeds: [honest.bytes],
+  mutations: [forged, by.bytes],
+  stepsMax: { base: 20_000, perByte: 20 },
+  cost: 4,
+  check: (input) => {
+    const bundle = tried(["ERR_EVIDENCE"], () => decodeBundle(input))
+    if (bundle) sameBytes("evidence", encodeBundle(bundle), input)
+  },
+}
+
+/** What it proves: with the reader's trust file, or, for every second one, without. */
 const evidence: Target = {
   name: "evidence",
   seeds: [honest.bytes],
-  mutations: [forged, forged, forged, by.bytes],
-  stepsMax: { base: 400_000, perByte: 400 },
+  mutations: [forged],
+  stepsMax: { base: 100_000, perByte: 60 },
   // Each asks for some ten signatures of P-384.
   cost: 20,
   check: (input) => {
-    const bundle = tried(["ERR_EVIDENCE"], () => decodeBundle(input))
-    if (!bundle) return
-    sameBytes("evidence", encodeBundle(bundle), input)
-    for (const anchor of [honest.directory.anchor, undefined]) {
-      const report = tried(["ERR_EVIDENCE"], () => verifyEvidence(input, anchor, { nowSeconds: now }))
-      if (report) describeEvidence(report)
-    }
+    const anchor = input.at(-1)! % 2 === 0 ? honest.directory.anchor : undefined
+    const report = tried(["ERR_EVIDENCE"], () => verifyEvidence(input, anchor, { nowSeconds: now }))
+    if (report) describeEvidence(report)
   },
 }
 
@@ -99,4 +109,4 @@ const vaults: Target = {
   },
 }
 
-export const sdkTargets: readonly Target[] = [evidence, indicators, vaults]
+export const sdkTargets: readonly Target[] = [evidenceFiles, evidence, indicators, vaults]
