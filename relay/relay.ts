@@ -78,6 +78,7 @@ export class Relay {
       prekeyTaken: (device) => this.#prekeyTaken(device),
     }
     this.#tick()
+    this.#sayWhatIsLost()
   }
 
   /** A new connection. @param address whose login budget it draws on, e.g. the peer's IP address */
@@ -129,6 +130,18 @@ export class Relay {
     this.#core.store.countPrekeys(device).then(
       (held) => held <= fixed.oneTimeRefillAt && session.prekeysLow(held),
       (error) => this.#core.log.fault(error),
+    )
+  }
+
+  /** Of what was accepted: how much has decayed while the relay was down. `valise relay inspect` says which. */
+  #sayWhatIsLost(): void {
+    const { log, store } = this.#core
+    store.inspect().then(
+      ({ intact, quarantined: { envelopes, prekeys } }) => {
+        if (envelopes.length + prekeys > 0) log.warn("store.quarantined", { count: envelopes.length + prekeys })
+        if (!intact) log.warn("store.damaged")
+      },
+      (error) => log.fault(error),
     )
   }
 

@@ -42,7 +42,8 @@ export function inspectionWords(inspected: RelayInspection): string {
     "",
     strong("Public prekeys, by device"),
     prekeys.length > 0 ? table(prekeys) : "none",
-    inspected.intact ? "" : `${inspected.quarantined} damaged records are quarantined\n`,
+    "",
+    ...damageWords(inspected),
     strong("The relay keeps"),
     ...inspected.keeps.map((line) => `  ${line}`),
     strong("An operator who watches live could also see"),
@@ -50,6 +51,21 @@ export function inspectionWords(inspected: RelayInspection): string {
     strong("It never sees"),
     ...inspected.neverSees.map((line) => `  ${line}`),
   ].join("\n")
+}
+
+function damageWords({ intact, quarantined: { envelopes, prekeys } }: RelayInspection): readonly string[] {
+  if (intact && envelopes.length + prekeys === 0) return []
+  return [
+    strong("Damaged on the disk"),
+    ...envelopes.map(
+      ({ mailbox, sequence }) => `  envelope ${sequence} of mailbox ${mailbox}: lost, its sender must send again`,
+    ),
+    ...(prekeys > 0 ? [`  ${prekeys} public prekeys: not handed out`] : []),
+    ...(intact
+      ? []
+      : ["  the store's structure: more may be lost. Nothing is accepted; begin a new store, the senders fill it"]),
+    "",
+  ]
 }
 
 const minuteWords = (minute: number): string => `${new Date(minute * 60_000).toISOString().slice(0, 16)}Z`

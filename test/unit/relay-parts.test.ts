@@ -143,7 +143,7 @@ describe("inspection", () => {
       ],
       prekeys: [{ oneTime: 3, rotating: true }],
       takenPrekeys: 7,
-      quarantined: 2,
+      quarantined: { envelopes: [{ mailbox: "02".repeat(16), sequence: 7 }], prekeys: 1 },
       intact: true,
     })
   })
