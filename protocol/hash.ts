@@ -33,6 +33,7 @@ export const hashLabels = [
   "salt",
   "statement",
   "up",
+  "words",
 ] as const
 export type HashLabel = (typeof hashLabels)[number]
 
