@@ -27,7 +27,8 @@ export function sandboxVerbs(program: Command): void {
     )
 }
 
-function port(text: string): number {
+/** Throws `ERR_USAGE`. */
+export function port(text: string): number {
   const value = Number(text)
   if (!Number.isInteger(value) || value < 0 || value > 65_535)
     throw new ValiseError("ERR_USAGE", "not a port", { hint: "a number from 0 to 65535; 0 is any free one" })

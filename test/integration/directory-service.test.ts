@@ -51,16 +51,6 @@ describe("enrolment", () => {
     expect(state.resolve("ke/technical").address).toBe(poc("baobab"))
   })
 
-  test("5 a code is used once: another request with it is refused, also after a restart", async () => {
-    const secret = await served.invited(poc("teak"))
-    await served.client.enrol(secret, served.requestOf(poc("teak")))
-    await served.close()
-    await served.open()
-    const other = served.requestOf(poc("teak"), "second")
-    expect(await codeOfAsync(served.client.enrol(secret, other))).toBe("ERR_INVITATION")
-    expect(await served.client.enrol(secret, served.requestOf(poc("teak")))).toMatchObject({ outcome: "waiting" })
-  })
-
   test("a wrong, replaced or expired code, one for another PoC, and another directory's trust file are refused", async () => {
     const wrong = new Uint8Array(10).fill(7)
     expect(await codeOfAsync(served.client.invitation(wrong))).toBe("ERR_INVITATION")
