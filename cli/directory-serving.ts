@@ -3,9 +3,8 @@ import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { serviceLog } from "../directory/log.ts"
 import { serveDirectory } from "../directory/server.ts"
-import { ValiseError } from "../protocol/errors.ts"
 import { deskSocket, openService } from "./desk.ts"
-import { logDestination, readTls, type TlsFiles } from "./serving.ts"
+import { ended, logDestination, readTls, type TlsFiles } from "./serving.ts"
 
 export interface ServeDirectoryOptions extends TlsFiles {
   readonly folder: string
@@ -36,19 +35,3 @@ export async function runDirectory(
     await opened.close()
   }
 }
-
-/** Resolves when the signal aborts. */
-export function ended(stop: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (stop.aborted) resolve()
-    else stop.addEventListener("abort", () => resolve(), { once: true })
-  })
-}
-
-/** Throws `ERR_USAGE` for the sandbox's folder, which is also the default. */
-export function folderGiven({ data }: { readonly data: string }, what: string): string {
-  if (data !== sandboxFolder) return data
-  throw new ValiseError("ERR_USAGE", `which folder holds the ${what}?`, { hint: "give --data DIR" })
-}
-
-const sandboxFolder = ".valise"

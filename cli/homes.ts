@@ -64,6 +64,7 @@ export async function openHome(options: HomeOptions, connect: boolean): Promise<
     vault: resolve(folder, file.vault),
     ...(await vaultSecret(options, { folder, file })),
     ...(relay !== undefined && { relay }),
+    ...(file.directory !== undefined && { directory: file.directory }),
     ...(file.officerKeyFile && { officer: { keyFile: resolve(folder, file.officerKeyFile) } }),
     connect,
   })

@@ -12,7 +12,7 @@ export interface TlsFiles {
 }
 
 /** Throws `ERR_USAGE` if only one is given, or one cannot be read. */
-export function readTls({ tlsCert, tlsKey }: TlsFiles): { readonly cert: Buffer; readonly key: Buffer } | undefined {
+export function readTls({ tlsCert, tlsKey }: TlsFiles): { readonly cert: string; readonly key: string } | undefined {
   if (tlsCert === undefined && tlsKey === undefined) return undefined
   if (tlsCert === undefined || tlsKey === undefined)
     throw new ValiseError("ERR_USAGE", "TLS needs a certificate and its key", { hint: "give --tls-cert and --tls-key" })
@@ -34,9 +34,17 @@ export const logDestination = (path: string | undefined): { write(line: string):
   write: (line) => void (path === undefined ? process.stderr.write(line) : appendFileSync(path, line, { mode: 0o600 })),
 })
 
-function pem(path: string): Buffer {
+/** Resolves when the signal aborts. */
+export function ended(stop: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (stop.aborted) resolve()
+    else stop.addEventListener("abort", () => resolve(), { once: true })
+  })
+}
+
+function pem(path: string): string {
   try {
-    return readFileSync(path)
+    return readFileSync(path, "utf8")
   } catch (cause) {
     throw new ValiseError("ERR_USAGE", `${path} cannot be read`, { cause })
   }

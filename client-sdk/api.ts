@@ -176,6 +176,7 @@ export const noticeKinds = [
   "not-opened",
   "no-prekeys",
   "unauthorised",
+  "intercepted",
 ] as const
 export type NoticeKind = (typeof noticeKinds)[number]
 

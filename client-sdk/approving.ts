@@ -11,7 +11,7 @@ import type { SigningKey } from "../protocol/primitives.ts"
 import type { Signed } from "../protocol/statement.ts"
 import { verificationWords } from "../protocol/words.ts"
 import { enrolmentStructure, relayRequestStructure, type ProposalAnswer } from "../pki/directory-api.ts"
-import { bodyStructures, revocationStructure, signApproval, subjectOf } from "../pki/entries.ts"
+import { bodyStructures, revocationStructure, signApproval, subjectOf, type EntryKind } from "../pki/entries.ts"
 import { readCertificate } from "../pki/x509.ts"
 import { iso, type Officer } from "./home.ts"
 
@@ -28,7 +28,7 @@ export function consider(proposal: ProposalAnswer, realm: Realm): Considered {
   if (hex(subjectOf(kind, body)).slice(0, 32) !== id) throw differs()
   if (kind === "certificate" && request) return considerEnrolment(proposal, request, realm)
   if (kind === "relay" && request) return considerRelay(body, request)
-  return { words: verificationWords("proposal", body), facts: factsOf(proposal) }
+  return { words: verificationWords("proposal", body), facts: factsOf[kind](body) }
 }
 
 /** "Exactly this shall count", for a month. */
@@ -80,41 +80,34 @@ function considerRelay(body: Uint8Array, request: Uint8Array): Considered {
   }
 }
 
-function factsOf({ body, kind }: ProposalAnswer): Considered["facts"] {
-  switch (kind) {
-    case "certificate": {
-      const { certificate, poc } = bodyStructures.certificate.decode(body)
-      return [
-        ["PoC", poc],
-        ["new certificate until", iso(readCertificate(certificate).notAfter)],
-      ]
-    }
-    case "relay": {
-      const { host, urls } = bodyStructures.relay.decode(body)
-      return [
-        ["relay", host],
-        ["reached at", urls.join(", ")],
-      ]
-    }
-    case "manifest":
-      return [["who may approve changes with the next manifest of", bodyStructures.manifest.decode(body).poc]]
-    case "default":
-      return [["the State's address will mean", bodyStructures.default.decode(body).poc]]
-    case "role":
-      return [["new role", bodyStructures.role.decode(body).role]]
-    case "revocation": {
-      const { reason, target, text } = revocationStructure.decode(
-        bodyStructures.revocation.decode(body).statement.bytes,
-      )
-      return [
-        ["revocation of", "poc" in target ? `${target.kind} of ${target.poc}` : target.kind],
-        ["reason", reason],
-        ["text", text],
-      ]
-    }
-    case "ca":
-      return [["issuing CA", "a new one"]]
-  }
+/** What the entry itself says, for those kinds that nothing was handed in for. */
+const factsOf: { readonly [K in EntryKind]: (body: Uint8Array) => Considered["facts"] } = {
+  ca: () => [["issuing CA", "a new one"]],
+  certificate: (body) => {
+    const { certificate, poc } = bodyStructures.certificate.decode(body)
+    return [
+      ["PoC", poc],
+      ["new certificate until", iso(readCertificate(certificate).notAfter)],
+    ]
+  },
+  manifest: (body) => [["changed approving officers of", bodyStructures.manifest.decode(body).poc]],
+  relay: (body) => {
+    const { host, urls } = bodyStructures.relay.decode(body)
+    return [
+      ["relay", host],
+      ["reached at", urls.join(", ")],
+    ]
+  },
+  revocation: (body) => {
+    const { reason, target, text } = revocationStructure.decode(bodyStructures.revocation.decode(body).statement.bytes)
+    return [
+      ["revocation of", "poc" in target ? `${target.kind} of ${target.poc}` : target.kind],
+      ["reason", reason],
+      ["text", text],
+    ]
+  },
+  default: (body) => [["the State's address will mean", bodyStructures.default.decode(body).poc]],
+  role: (body) => [["new role", bodyStructures.role.decode(body).role]],
 }
 
 const differs = (): ValiseError =>

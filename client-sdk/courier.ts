@@ -5,6 +5,7 @@
 import { ValiseError, type ErrorCode } from "../protocol/errors.ts"
 import type { Welcome } from "../protocol/frames.ts"
 import { chosen, fixed } from "../protocol/limits.ts"
+import type { LogSource } from "../pki/log-source.ts"
 import type { LinkStatus, NoticeKind } from "./api.ts"
 import type { Home } from "./home.ts"
 import type { Inbox, Outcome } from "./inbox.ts"
@@ -24,8 +25,10 @@ export interface CourierParts {
   readonly inbox: Inbox
   readonly prekeeper: Prekeeper
   readonly transport: Transport
-  readonly url: string
+  readonly url: string | undefined
   readonly acquireLine: () => Line | undefined
+  /** The directory's own copy of the log, for when the relay cannot be reached or believed. */
+  readonly directoryLog?: LogSource | undefined
 }
 
 /** The log is asked for news this often; with `checkpointSecondsMax` it bounds how long a revocation can be missed. */
@@ -360,7 +363,14 @@ export class Courier {
     if (status.state !== "live") this.ready = false
     if (status.state === "offline") this.#held.clear()
     if (status.state === "offline" && status.reason === "ERR_REPLACED") this.#suspectCopy()
+    if (status.state === "offline") this.#askDirectory()
     this.#parts.home.emit({ kind: "link", status })
+  }
+
+  /** A relay that was listed, moved or given a new key since the last look cannot be found, and cannot tell about itself. */
+  #askDirectory(): void {
+    const { directoryLog, home } = this.#parts
+    if (directoryLog) void this.#attempt(async () => void (await home.mirror.sync(directoryLog)))
   }
 
   /** The line is held by one process of this vault: whoever else logs in with its key has a copy of it. */

@@ -49,8 +49,9 @@ import { isOwn, isSpoken, keyByPrefix, messageView, noticeViews, statusOf } from
 export interface PocParts {
   readonly home: Home
   readonly transport: Transport
-  readonly url: string
+  readonly url: string | undefined
   readonly acquireLine: () => Line | undefined
+  readonly directoryLog?: LogSource | undefined
 }
 
 export interface Contact {
@@ -81,14 +82,23 @@ export class Poc {
   readonly #courier: Courier
   #isClosed = false
 
-  constructor({ home, transport, url, acquireLine }: PocParts) {
+  constructor({ home, transport, url, acquireLine, directoryLog }: PocParts) {
     this.#home = home
     this.#outbox = new Outbox(home)
     this.#receipts = new Receipts(home, this.#outbox)
     this.#consents = new Consents(home, this.#outbox)
     const inbox = new Inbox(home, this.#outbox, this.#receipts, this.#consents)
     const prekeeper = new Prekeeper(home)
-    this.#courier = new Courier({ home, outbox: this.#outbox, inbox, prekeeper, transport, url, acquireLine })
+    this.#courier = new Courier({
+      home,
+      outbox: this.#outbox,
+      inbox,
+      prekeeper,
+      transport,
+      url,
+      acquireLine,
+      directoryLog,
+    })
   }
 
   /** Begins to talk to the relay, or waits for its turn while another process of this vault does. */

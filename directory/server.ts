@@ -15,7 +15,7 @@ export interface ServerOptions {
   readonly host: string
   readonly port: number
   /** PEM; without it a proxy in front ends TLS, or nobody listens beyond this machine. */
-  readonly tls?: { readonly cert: Uint8Array; readonly key: Uint8Array }
+  readonly tls?: { readonly cert: string; readonly key: string }
   /** Addresses of proxies whose `X-Forwarded-For` names the asker. */
   readonly proxies: readonly string[]
   /** The desk's socket: whoever may open this file is the desk. */
@@ -35,9 +35,7 @@ export async function serveDirectory(options: ServerOptions): Promise<DirectoryS
   const askerOf = (request: IncomingMessage): Asker => ({
     address: budgetName(request.socket.remoteAddress, forwardedFor(request), proxies),
   })
-  const open = tls
-    ? createSecureServer({ ...limits, cert: Buffer.from(tls.cert), key: Buffer.from(tls.key) })
-    : createServer(limits)
+  const open = tls ? createSecureServer({ ...limits, ...tls, minVersion: "TLSv1.3" }) : createServer(limits)
   const desk = createServer(limits)
   attach(open, service, askerOf)
   attach(desk, service, () => "desk")

@@ -1,5 +1,5 @@
 /** The homes of the sandbox's PoCs: vaults and key files as every PoC has them, in a folder each. */
-import { mkdirSync, readFileSync } from "node:fs"
+import { mkdirSync } from "node:fs"
 import { join } from "node:path"
 import { homeSchema, type HomeVault } from "../../client-sdk/collections.ts"
 import {
@@ -139,17 +139,6 @@ export async function withApprover<T>(
       key.erase()
     }
   })
-}
-
-/** The relay's own signing key, made at the relay. */
-export function relayKey(folder: string): SigningKey {
-  const path = join(folder, "relay.key")
-  try {
-    return new SigningKey(new Uint8Array(readFileSync(path)))
-  } catch {
-    const secret = createKeyFile(path, nodeMachine.random)
-    return new SigningKey(secret.kind === "key-file" ? secret.key : new Uint8Array(32))
-  }
 }
 
 function officersOf(name: Name): readonly OfficerSpec[] {

@@ -5,13 +5,13 @@ import { ValiseError } from "../../client-sdk/index.ts"
 import { parsePocAddress, type Realm } from "../../protocol/address.ts"
 import { approveProposal, showProposal, waitingProposals, type ApproveOptions } from "../approving.ts"
 import { withDesk } from "../desk.ts"
-import { folderGiven, runDirectory } from "../directory-serving.ts"
+import { runDirectory } from "../directory-serving.ts"
 import { invitationCode } from "../enrolling.ts"
 import { foundDirectory, makeApprover, readBytes, trustFileOf } from "../founding.ts"
 import { print, safe, strong, table } from "../io.ts"
+import { folderGiven, port } from "../options.ts"
 import { nominationsWords, proposalsWords, wordsLine } from "../words-directory.ts"
 import { example } from "./messages.ts"
-import { port } from "./sandbox.ts"
 import { action } from "./with-poc.ts"
 
 interface Data {
@@ -78,6 +78,7 @@ export function directoryVerbs(program: Command): void {
           print(io, { listening: url }, () => `the directory listens at ${url}`)
           if (rootIsHere) io.err("valise: note: the folder `root` is still here; it belongs offline\n")
         })
+        process.exitCode = 0
       }),
     )
 }

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Writable } from "node:stream"
-import type { PocAddress, Realm } from "../../protocol/address.ts"
+import type { Hash, PocAddress, Realm } from "../../protocol/address.ts"
 import { signManifest, signMember, type Manifest, type OfficerRight } from "../../protocol/manifest.ts"
 import { SigningKey } from "../../protocol/primitives.ts"
 import { signApproval } from "../../pki/entries.ts"
@@ -83,6 +83,16 @@ export interface NetworkOptions {
   readonly rights?: Partial<Record<Name, readonly OfficerRight[]>>
   /** `none`: PoCs that are driven by hand (`inside.ts`) need no sockets. */
   readonly relay?: "memory" | "sqlite" | "malicious" | "none"
+  readonly inFront?: InFront
+}
+
+/** How the relay is reached over TLS. */
+export interface InFront {
+  readonly tlsCertificateHash: Hash
+  /** What clients write in the header `Host`. */
+  readonly hosts: string[]
+  /** If TLS ends at the relay itself. */
+  readonly tls?: { readonly cert: string; readonly key: string }
 }
 
 export interface OpenAs {
@@ -90,6 +100,8 @@ export interface OpenAs {
   /** Unlock the officer; the default. */
   readonly officer?: boolean
   readonly connect?: boolean
+  /** Another address than the relay's own. */
+  readonly relay?: string
   /** Another file than the member's vault: a copy of it. */
   readonly path?: string
   /** A clock of its own instead of the network's. */
@@ -113,6 +125,8 @@ export class TestNetwork {
   #relay:
     | { readonly server: RelayServer; readonly mirror: DirectoryMirror; readonly close: () => Promise<void> }
     | undefined
+  /** Counts from the relay's next start. */
+  inFront: InFront | undefined
   readonly relayKey = new SigningKey(nodeRandom.bytes(32))
   readonly #options: NetworkOptions
   readonly #opened = new Set<Poc>()
@@ -130,6 +144,7 @@ export class TestNetwork {
 
   constructor(options: NetworkOptions) {
     this.#options = options
+    this.inFront = options.inFront
   }
 
   get directory(): Directory {
@@ -159,7 +174,7 @@ export class TestNetwork {
       vault: options.path ?? this.vaultPath(name, device),
       keyFile: this.keyPath(name, `device-${device}`),
       ...(officer && device === 1 && { officer: { keyFile: this.keyPath(name, "officer") } }),
-      relay: this.url,
+      relay: options.relay ?? this.url,
       machine: { ...this.machine, clock },
       connect: false,
     })
@@ -358,9 +373,17 @@ export class TestNetwork {
     const store =
       this.#options.relay === "sqlite" ? await openSqliteStore(join(this.folder, "relay")) : new MemoryDisk().open()
     const { clock } = this
-    const relay = new Relay({ realm, host, key, certificate, store, directory: mirror, clock, random: nodeRandom, log })
+    const { tlsCertificateHash, hosts = [], tls } = this.inFront ?? {}
+    const parts = { realm, host, key, certificate, store, directory: mirror, clock, random: nodeRandom, log }
+    const relay = new Relay({ ...parts, ...(tlsCertificateHash && { tlsCertificateHash: () => tlsCertificateHash }) })
     await mirror.follow((device, mailbox) => relay.deviceLeft(device, mailbox))
-    const server = await serveRelay({ relay, config: parseRelayConfig({ port: this.#port() }), clock, log })
+    const server = await serveRelay({
+      relay,
+      config: parseRelayConfig({ port: this.#port(), hosts }),
+      clock,
+      log,
+      ...(tls && { tls }),
+    })
     this.url = server.url
     const close = async (): Promise<void> => {
       mirror.stop()
