@@ -61,7 +61,10 @@ export interface RecipientStatus {
   readonly devices: readonly DeviceStatus[]
   readonly acknowledged?: { readonly officer: string; readonly at: string }
   readonly response?: { readonly disposition: Disposition; readonly at: string; readonly message: Id }
-  /** `waiting` nothing has left this device; `undelivered` expired without a device's receipt; `delivered-silent` nobody has acknowledged. */
+  /**
+   * `waiting` nothing has left this device; `undelivered` expired without a device's receipt; `delivered-silent` nobody
+   * has acknowledged; `sent-elsewhere` another device of this PoC sent it, and knows how far it has come.
+   */
   readonly state:
     | "waiting"
     | "accepted"
@@ -70,6 +73,7 @@ export interface RecipientStatus {
     | "responded"
     | "undelivered"
     | "delivered-silent"
+    | "sent-elsewhere"
 }
 
 export interface DeviceStatus {
@@ -122,6 +126,10 @@ export interface MessageView {
   /** For `forward`: whether it is verified, and whose word it is. */
   readonly forward?: ForwardView
   readonly acknowledged?: string
+  /** The title of the officer who did, at whichever device of this PoC. */
+  readonly acknowledgedBy?: string
+  /** What this PoC has answered to a message received. */
+  readonly answered?: RecipientStatus["response"]
   readonly status?: readonly RecipientStatus[]
 }
 

@@ -135,6 +135,8 @@ export interface MessageRecord {
   officer?: OfficerId
   officerTitle?: string
   acknowledgedAt?: number
+  /** The title of the officer of this PoC who did, at this device or another one. */
+  acknowledgedBy?: string
   /** Per recipient device, for messages sent. */
   devices?: DeviceRecord[]
   /** For `forward`: T's verdict as last judged. */

@@ -44,7 +44,7 @@ import { Receipts } from "./receipts.ts"
 import { checkContent } from "./templates.ts"
 import type { Transport } from "./transport.ts"
 import type { UnlockSecret } from "./vault/lock.ts"
-import { isOwn, isSpoken, keyByPrefix, messageView, noticeViews, statusOf } from "./view.ts"
+import { answersIn, isOwn, isSpoken, keyByPrefix, messageView, noticeViews, statusOf } from "./view.ts"
 
 export interface PocParts {
   readonly home: Home
@@ -198,7 +198,7 @@ export class Poc {
     return this.#views((row) => !isOwn(this.#home, row) && isSpoken(row))
   }
 
-  /** Messages that this PoC sent, oldest first; those of its other devices without their delivery. */
+  /** Messages that this PoC sent, oldest first; those of its other devices as far as their recipients say. */
   sent(): MessageView[] {
     return this.#views((row) => isOwn(this.#home, row) && isSpoken(row))
   }
@@ -365,7 +365,7 @@ export class Poc {
   }
 
   statusOf(key: string): RecipientStatus[] {
-    return this.#read(key, (tx, row) => statusOf(tx, this.#home, key, row))
+    return this.#read(key, (tx, row) => statusOf(tx, this.#home, row))
   }
 
   /** The exact bytes of one part; of a forward, a part that was shared. Throws `ERR_NOT_FOUND`. */
@@ -467,12 +467,13 @@ export class Poc {
   }
 
   #views(wanted: (row: MessageRecord) => boolean): MessageView[] {
-    return this.#home.vault.read((tx) =>
-      [...tx.list("messages")]
+    return this.#home.vault.read((tx) => {
+      const answers = answersIn(tx)
+      return [...tx.list("messages")]
         .filter(([, row]) => wanted(row))
         .toSorted(([, a], [, b]) => a.order - b.order)
-        .map(([key, row]) => messageView(tx, this.#home, key, row)),
-    )
+        .map(([key, row]) => messageView(tx, this.#home, key, row, answers))
+    })
   }
 
   #read<T>(key: string, body: (tx: Reader, row: MessageRecord) => T): T {
