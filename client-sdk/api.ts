@@ -167,10 +167,13 @@ export interface ConsentView {
 }
 
 export interface Notice {
+  readonly id: Id
   readonly at: string
   readonly kind: NoticeKind
   /** Words for a person; no content of messages. */
   readonly text: string
+  /** When a person said that it has been read. */
+  readonly seen?: string
 }
 
 export const noticeKinds = [
@@ -180,7 +183,11 @@ export const noticeKinds = [
   "equivocation",
   "split-view",
   "stale-directory",
+  "own-entry",
+  "not-listed",
   "manifest-expiring",
+  "certificate-expiring",
+  "undelivered",
   "not-opened",
   "no-prekeys",
   "unauthorised",

@@ -39,10 +39,16 @@ export const collections = {
   log: records<{ bytes: Uint8Array }>(),
   /** `newest`; and `contradicting`: the first one that the log signed and that contradicts this mirror. */
   checkpoint: records<{ note: Uint8Array; size: number }>(),
+  /** What of the log was made in this vault, key: see `own-entries.ts`. */
+  made: records<{ at: number }>(),
+  /** `log`: how many of its entries have been looked through for what concerns this PoC. */
+  watched: records<{ n: number }>(),
   /** Every message sent or received, key: see `archive.ts`. */
   messages: records<MessageRecord>(),
   /** Messages not yet accepted by the relay for every device, key: hex of the message id. */
   outbox: records<OutboxRecord>(),
+  /** Messages of which a duty officer is told if they expire undelivered, key: that of the message. */
+  awaited: records<{ expires: number }>(),
   /** Signed receipts received and given, key: `message:kind:poc:signer`. */
   receipts: records<ReceiptRecord>(),
   /** Consent requests, key: hex of the request id. */
@@ -172,6 +178,7 @@ export interface OutboxRecord {
   id: MessageId
   state: "composed" | "keyed" | "sealed"
   strictForwardSecrecy: boolean
+  copyToOwnDevices: boolean
   /** In which it was composed. */
   incarnation: Incarnation
   /** One signed prekey per recipient device, once fetched. */
@@ -216,6 +223,8 @@ export interface NoticeRecord {
   at: number
   kind: NoticeKind
   text: string
+  /** When a person said that it has been read. */
+  seenAt?: number
 }
 
 export interface PrekeyRecord {

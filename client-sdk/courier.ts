@@ -11,7 +11,9 @@ import type { Home } from "./home.ts"
 import type { Inbox, Outcome } from "./inbox.ts"
 import { Link } from "./link.ts"
 import type { Outbox } from "./outbox.ts"
+import { watchOwnEntries } from "./own-entries.ts"
 import type { Prekeeper } from "./prekeeper.ts"
+import { watchExpiry, watchUndelivered } from "./standing.ts"
 import type { Transport } from "./transport.ts"
 
 /** The right to talk to the relay for this vault; `undefined` while another process has it. */
@@ -208,6 +210,7 @@ export class Courier {
     const { home, inbox, outbox, prekeeper } = this.#parts
     home.mirror.refresh()
     if (this.#link.live) await this.#attempt(() => this.#syncIfDue())
+    watchOwnEntries(home)
     this.#open(inbox)
     if (this.#link.live) await this.#attempt(() => this.#publish(prekeeper))
     const carrier = this.#line && this.#link.live ? this.#link : undefined
@@ -342,6 +345,8 @@ export class Courier {
     this.#tidiedAt = this.#nowMs
     const isDrained = this.#link.live && this.#held.size === 0 && this.#nowMs - this.#quietSince >= quietMs
     if (isDrained) this.#drainedAt = home.now
+    watchExpiry(home)
+    watchUndelivered(home, this.#drainedAt)
     if (prekeeper.erase(this.#drainedAt) > 0) this.#toScrub = true
     if (this.#toScrub) this.#toScrub = !home.vault.scrub()
   }
@@ -353,6 +358,8 @@ export class Courier {
       await step()
     } catch (error) {
       if (!(error instanceof ValiseError)) throw error
+      // A device has left its mailbox, or the relay says so: the log knows.
+      if (error.code === "ERR_NO_MAILBOX") this.#syncedAt = Math.min(this.#syncedAt, this.#nowMs - logSyncEveryMs)
       const kind = noticeOf[error.code]
       if (kind) home.commit((tx, notices) => home.notice(tx, notices, kind, error.message))
     }
@@ -364,6 +371,7 @@ export class Courier {
     if (status.state === "offline") this.#held.clear()
     if (status.state === "offline" && status.reason === "ERR_REPLACED") this.#suspectCopy()
     if (status.state === "offline") this.#askDirectory()
+    if (status.state === "offline" && status.reason === "ERR_LOGIN") this.#tellUnlisted()
     this.#parts.home.emit({ kind: "link", status })
   }
 
@@ -379,6 +387,12 @@ export class Courier {
     const text =
       "somebody else logged in at the relay as this device: a copy of this vault is running, or its key was stolen"
     void this.#attempt(async () => home.commit((tx, notices) => home.notice(tx, notices, "roll-back", text)))
+  }
+
+  /** The log cannot be asked of a relay that refuses the login, so a device that was removed learns no more than this. */
+  #tellUnlisted(): void {
+    const text = "the relay refuses this device: the directory does not list it, not yet or no longer"
+    void this.#attempt(async () => this.#parts.home.noticeOnce("not-listed", text))
   }
 
   /** For `drain`: whether anything is on its way that this process could bring further. */

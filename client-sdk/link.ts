@@ -27,6 +27,8 @@ export interface LinkEvents {
 
 export const retryMinMs = 1000
 export const retryMaxMs = 60_000
+/** Two copies of one device would otherwise cut each other off every second. */
+export const replacedRetryMs = 600_000
 /** A connection that lived so long was a good one: the next attempt after it is the first again. */
 const steadyMs = 10_000
 /** An answer that takes longer means that the line is dead. */
@@ -145,10 +147,12 @@ export class Link implements Carrier {
     if (this.#session !== session || this.#stopped) return
     this.#session = undefined
     if (session.livedMs >= steadyMs) this.#attempt = 0
-    const ceiling = Math.min(retryMaxMs, retryMinMs * 2 ** Math.min(this.#attempt, 16))
+    const isReplaced = reason === "ERR_REPLACED"
+    const ceiling = isReplaced ? replacedRetryMs : Math.min(retryMaxMs, retryMinMs * 2 ** Math.min(this.#attempt, 16))
+    const least = isReplaced ? replacedRetryMs / 2 : 0
     const jitter = this.#home.machine.random.bytes(4)
     const share = ((jitter[0]! << 16) | (jitter[1]! << 8) | jitter[2]!) / 2 ** 24
-    const retryInMs = Math.round(Math.max(retryAfterMs ?? 0, share * ceiling))
+    const retryInMs = Math.round(Math.max(retryAfterMs ?? 0, least, share * ceiling))
     this.#events.status({ state: "offline", reason, retryInMs })
     this.#cancelRetry = this.#home.machine.clock.after(retryInMs, () => {
       if (!this.#stopped) this.#dial()

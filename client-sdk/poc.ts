@@ -39,6 +39,7 @@ import { Inbox } from "./inbox.ts"
 import { checkReply, checkResponse, checkSend } from "./inputs.ts"
 import type { LogSource } from "../pki/log-source.ts"
 import { Outbox } from "./outbox.ts"
+import { watchOwnEntries } from "./own-entries.ts"
 import { Prekeeper } from "./prekeeper.ts"
 import { Receipts } from "./receipts.ts"
 import { checkContent } from "./templates.ts"
@@ -71,7 +72,8 @@ export interface Identity {
   readonly officer?: string
   readonly relay: string
   readonly realm: Realm
-  readonly log: { readonly size: number; readonly fingerprint: string }
+  /** `stale`: too old to know of every revocation; nothing is sealed until it is mirrored again. */
+  readonly log: { readonly size: number; readonly fingerprint: string; readonly stale: boolean }
 }
 
 export class Poc {
@@ -116,7 +118,7 @@ export class Poc {
       ...(officer && { officer: officer.title }),
       relay: identity.relay,
       realm,
-      log: { size: mirror.size, fingerprint: mirror.fingerprint() },
+      log: { size: mirror.size, fingerprint: mirror.fingerprint(), stale: mirror.isStale },
     }
   }
 
@@ -144,6 +146,7 @@ export class Poc {
   async syncLog(source?: LogSource): Promise<void> {
     if (source) await this.#home.mirror.sync(source)
     else await this.#courier.syncLog()
+    watchOwnEntries(this.#home)
   }
 
   // --- messages ---
@@ -309,6 +312,23 @@ export class Poc {
 
   notices(): Notice[] {
     return this.#home.vault.read((tx) => noticeViews(tx))
+  }
+
+  /** Says that a person has read these: the one whose id begins so, or all. Throws `ERR_NOT_FOUND` or `ERR_AMBIGUOUS`. */
+  markSeen(prefix?: string): void {
+    const { now, vault } = this.#home
+    vault.transaction((tx) => {
+      const rows = [...tx.list("notices")].filter(([, { seenAt }]) => seenAt === undefined)
+      const idOf = (key: string): string => key.slice(key.indexOf(":") + 1)
+      const one =
+        prefix &&
+        keyByPrefix(
+          noticeViews(tx).map(({ id }) => id),
+          prefix,
+          "notice",
+        )
+      for (const [key, row] of rows) if (!one || idOf(key) === one) tx.put("notices", key, { ...row, seenAt: now })
+    })
   }
 
   get status(): LinkStatus {

@@ -167,7 +167,13 @@ function forwardView(tx: Reader, home: Home, record: MessageRecord): ForwardView
 }
 
 export function noticeViews(tx: Reader): Notice[] {
-  return [...tx.list("notices")].map(([, { at, kind, text }]) => ({ at: iso(at), kind, text }))
+  return [...tx.list("notices")].map(([key, { at, kind, seenAt, text }]) => ({
+    id: key.slice(key.indexOf(":") + 1),
+    at: iso(at),
+    kind,
+    text,
+    ...(seenAt !== undefined && { seen: iso(seenAt) }),
+  }))
 }
 
 export const caseIdOf = (record: MessageRecord): Id => hex(record.case)

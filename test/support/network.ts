@@ -43,13 +43,15 @@ export const day = 86_400
 export class TestClock implements Clock {
   /** How far the time of day is ahead of the machine's, in seconds. */
   aheadSeconds = 0
+  /** How far the time since the start is ahead, in milliseconds; timers do not run faster for it. */
+  aheadMonotonicMs = 0
 
   now(): number {
     return nodeClock.now() + this.aheadSeconds * 1000
   }
 
   monotonic(): number {
-    return nodeClock.monotonic()
+    return nodeClock.monotonic() + this.aheadMonotonicMs
   }
 
   after(delayMs: number, call: () => void): () => void {
@@ -289,7 +291,7 @@ export class TestNetwork {
     this.trust = this.#directory.trustFile()
     const { publicKey } = this.relayKey
     const member = signPossession(this.relayKey, realm, { use: "relay", host: relayHost })
-    await this.#approve(
+    await this.approve(
       await this.#directory.listRelay({
         host: relayHost,
         urls: [],
@@ -302,7 +304,8 @@ export class TestNetwork {
     if (this.#options.relay !== "none") await this.#startRelay()
   }
 
-  async #approve(proposal: Proposal): Promise<void> {
+  /** Both officers of the Secretariat sign, and it is logged. */
+  async approve(proposal: Proposal): Promise<void> {
     for (const name of ["first", "second"]) {
       const approval = this.directory.approvalFor(proposal.id, officerOf(secretariat, name))
       await this.directory.approve(proposal.id, signApproval(officerKeyOf(secretariat, name), realm, approval))
@@ -334,7 +337,7 @@ export class TestNetwork {
       devices: vaults.map(deviceRow),
       officers: [officer],
     })
-    await this.#approve(
+    await this.approve(
       await this.directory.nominate({
         state,
         role,
