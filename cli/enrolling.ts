@@ -100,6 +100,16 @@ async function begin(
 
 /** The first relay that the log lists and whose certificate holds. */
 async function listedRelay(client: DirectoryClient, trust: string): Promise<string> {
+  const state = await readDirectory(client, trust)
+  const relay = state.relays().find(({ notAfter }) => notAfter > seconds(nodeClock))
+  if (relay) return relay.host
+  throw new ValiseError("ERR_NOT_FOUND", "the directory lists no relay yet", {
+    hint: "come back when it does, or name one with --relay-host",
+  })
+}
+
+/** The whole log, checked and replayed, for a home that is yet to be made. Throws `ERR_DIRECTORY_SPLIT`. */
+export async function readDirectory(client: DirectoryClient, trust: string): Promise<DirectoryState> {
   const anchor = readTrustFile(trust)
   const now = seconds(nodeClock)
   const checkpoint = openCheckpoint(await client.log.checkpoint(), anchor, now)
@@ -107,11 +117,7 @@ async function listedRelay(client: DirectoryClient, trust: string): Promise<stri
   for (const entry of await client.log.entries(0, checkpoint.size)) state.apply(entry)
   if (!equal(state.rootAt(state.size), checkpoint.root))
     throw new ValiseError("ERR_DIRECTORY_SPLIT", "the directory's log contradicts its checkpoint")
-  const relay = state.relays().find(({ notAfter }) => notAfter > now)
-  if (relay) return relay.host
-  throw new ValiseError("ERR_NOT_FOUND", "the directory lists no relay yet", {
-    hint: "come back when it does, or name one with --relay-host",
-  })
+  return state
 }
 
 /** Asks again, less and less often, until it is logged. Throws `ERR_ABORTED`. */

@@ -6,6 +6,7 @@ import { consentVerbs } from "./verbs/consents.ts"
 import { directoryVerbs } from "./verbs/directory.ts"
 import { enrolVerbs } from "./verbs/enrol.ts"
 import { evidenceVerbs } from "./verbs/evidence.ts"
+import { memberVerbs } from "./verbs/members.ts"
 import { example, messageVerbs } from "./verbs/messages.ts"
 import { relayVerbs } from "./verbs/relay.ts"
 import { sandboxVerbs } from "./verbs/sandbox.ts"
@@ -22,6 +23,7 @@ export function program(): Command {
     .option("--no-input", "never ask; fail instead")
     .addHelpText("after", example("valise --as ke/technical whoami"))
   messageVerbs(command)
+  memberVerbs(command)
   consentVerbs(command)
   evidenceVerbs(command)
   relayVerbs(command)

@@ -166,6 +166,35 @@ export interface ConsentView {
   readonly used?: string
 }
 
+/** What the PoC's manifest lists. */
+export interface Members {
+  readonly version: number
+  readonly expires: string
+  readonly devices: readonly DeviceMember[]
+  readonly officers: readonly OfficerMember[]
+}
+
+export interface DeviceMember {
+  readonly id: Id
+  readonly relay: string
+  readonly rights: readonly string[]
+  /** Whether this is the installation that says so. */
+  readonly here: boolean
+  /** Since when it was revoked. */
+  readonly ended?: string
+  /** Peers write to it from then on; nobody vouched for it. */
+  readonly usableFrom?: string
+}
+
+export interface OfficerMember {
+  readonly id: Id
+  readonly title: string
+  readonly rights: readonly string[]
+  /** Whether the key lies in this vault. */
+  readonly here: boolean
+  readonly ended?: string
+}
+
 export interface Notice {
   readonly id: Id
   readonly at: string

@@ -183,7 +183,8 @@ export async function nextManifest(
   return { signed, coSignatures }
 }
 
-function identityOf(vault: HomeVault) {
+/** Throws `ERR_VAULT`. */
+export function identityOf(vault: HomeVault) {
   const identity = vault.read((tx) => tx.get("identity", "self"))
   if (!identity) throw new ValiseError("ERR_VAULT", "this vault holds no device yet", { hint: "enrol it first" })
   return { identity, realm: vault.about.realm }

@@ -11,6 +11,7 @@ import type {
   ConsentView,
   Id,
   LinkStatus,
+  Members,
   MessageType,
   MessageView,
   Notice,
@@ -38,6 +39,7 @@ import type { Home } from "./home.ts"
 import { Inbox } from "./inbox.ts"
 import { checkReply, checkResponse, checkSend } from "./inputs.ts"
 import type { LogSource } from "../pki/log-source.ts"
+import { membersOf } from "./members.ts"
 import { Outbox } from "./outbox.ts"
 import { watchOwnEntries } from "./own-entries.ts"
 import { Prekeeper } from "./prekeeper.ts"
@@ -120,6 +122,11 @@ export class Poc {
       realm,
       log: { size: mirror.size, fingerprint: mirror.fingerprint(), stale: mirror.isStale },
     }
+  }
+
+  /** Devices and officers of this PoC. Throws `ERR_NOT_FOUND` before the directory lists it. */
+  members(): Members {
+    return membersOf(this.#home)
   }
 
   contacts(): Contact[] {

@@ -7,7 +7,13 @@ import { z } from "zod"
 import { shapes, type Hash, type PocAddress } from "../protocol/address.ts"
 import { taggedHash } from "../protocol/hash.ts"
 import { fixed } from "../protocol/limits.ts"
-import { coSignatureShape, manifestDeviceShape, type ManifestDevice } from "../protocol/manifest.ts"
+import {
+  coSignatureShape,
+  manifestDeviceShape,
+  manifestOfficerShape,
+  type ManifestDevice,
+  type ManifestOfficer,
+} from "../protocol/manifest.ts"
 import { growing, signedShape, type Signed } from "../protocol/statement.ts"
 import { structureOf, type Structure } from "../protocol/structure.ts"
 import { entryKinds } from "./entries.ts"
@@ -79,6 +85,10 @@ export interface DeviceOffer {
   readonly v: 1
   readonly poc: PocAddress
   readonly device: ManifestDevice
+  /** Whose keys were made on it. */
+  readonly officers: readonly ManifestOfficer[]
+  /** `trustHash` of the trust file that the device was shown. */
+  readonly trust: Hash
   readonly crit?: readonly string[] | undefined
 }
 
@@ -109,7 +119,13 @@ export const relayRequestStructure: Structure<RelayRequest> = structureOf<RelayR
 )
 
 export const deviceOfferStructure: Structure<DeviceOffer> = structureOf<DeviceOffer>(
-  growing({ v: z.literal(1), poc: shapes.poc, device: manifestDeviceShape }),
+  growing({
+    v: z.literal(1),
+    poc: shapes.poc,
+    device: manifestDeviceShape,
+    officers: z.array(manifestOfficerShape).max(fixed.officersPerPocMax),
+    trust: shapes.hash,
+  }),
 )
 
 const proposalId = z.string().regex(/^[0-9a-f]{32}$/)

@@ -126,6 +126,7 @@ export class DirectoryMirror implements DirectoryView {
   /** Looks for new entries from now on, the first time before it resolves. Failures are logged, and tried again. */
   async follow(onLeft: OnLeft): Promise<void> {
     const { clock, log } = this.#parts
+    this.#cancelNext?.()
     try {
       await this.sync()
       await this.#tellLeft(onLeft)

@@ -5,7 +5,7 @@ import type { PocAddress } from "../../protocol/address.ts"
 import { utf8 } from "../../protocol/bytes.ts"
 import { readTrustFile } from "../../pki/anchor.ts"
 import { openCheckpoint } from "../../pki/checkpoint.ts"
-import { deviceOfferStructure, serviceLimits } from "../../pki/directory-api.ts"
+import { deviceOfferStructure, serviceLimits, trustHash } from "../../pki/directory-api.ts"
 import { DirectoryClient } from "../../pki/directory-client.ts"
 import { DirectoryState } from "../../pki/state.ts"
 import { nodeHttp } from "../../system/node-http.ts"
@@ -83,6 +83,8 @@ describe("devices that wait", () => {
     v: 1,
     poc: poc("baobab"),
     device: deviceEntry(realm, poc("baobab"), "new"),
+    officers: [],
+    trust: trustHash(new Uint8Array()),
   })
 
   test("are fetched by their code, and only by their own PoC", async () => {
@@ -96,7 +98,8 @@ describe("devices that wait", () => {
   })
 
   test("a code is taken once, and a row must be its PoC's own", async () => {
-    const other = { v: 1, poc: poc("teak"), device: deviceEntry(realm, poc("teak"), "new") } as const
+    const device = deviceEntry(realm, poc("teak"), "new")
+    const other = { v: 1, poc: poc("teak"), device, officers: [], trust: trustHash(new Uint8Array()) } as const
     expect(await codeOfAsync(served.client.offerDevice(code, deviceOfferStructure.encode(other)))).toBe("ERR_USAGE")
     const foreign = deviceOfferStructure.encode({ ...other, poc: poc("baobab") })
     expect(await codeOfAsync(served.client.offerDevice(new Uint8Array(5).fill(1), foreign))).toBe("ERR_UNTRUSTED")

@@ -28,6 +28,7 @@ import { DirectoryMirror } from "../../relay/directory-mirror.ts"
 import { relayLog } from "../../relay/log.ts"
 import { Relay } from "../../relay/relay.ts"
 import { serveRelay, type RelayServer } from "../../relay/server.ts"
+import type { MailboxStore } from "../../relay/store.ts"
 import { openSqliteStore } from "../../relay/store-sqlite.ts"
 import { MemoryDisk } from "../../relay/testing/memory-store.ts"
 import type { Clock, Machine } from "../../system/machine.ts"
@@ -125,7 +126,13 @@ export class TestNetwork {
   trust = ""
   #directory: Directory | undefined
   #relay:
-    | { readonly server: RelayServer; readonly mirror: DirectoryMirror; readonly close: () => Promise<void> }
+    | {
+        readonly server: RelayServer
+        readonly mirror: DirectoryMirror
+        readonly store: MailboxStore
+        readonly follow: () => Promise<void>
+        readonly close: () => Promise<void>
+      }
     | undefined
   /** Counts from the relay's next start. */
   inFront: InFront | undefined
@@ -241,9 +248,14 @@ export class TestNetwork {
     await this.relayFollows()
   }
 
-  /** The relay takes over what is new in the log. */
+  /** The relay takes over what is new in the log, and forgets devices that have left. */
   async relayFollows(): Promise<void> {
-    await this.#relay?.mirror.sync()
+    await this.#relay?.follow()
+  }
+
+  /** What the relay keeps. */
+  get store(): MailboxStore {
+    return this.#relay!.store
   }
 
   async stopRelay(): Promise<void> {
@@ -379,7 +391,8 @@ export class TestNetwork {
     const { tlsCertificateHash, hosts = [], tls } = this.inFront ?? {}
     const parts = { realm, host, key, certificate, store, directory: mirror, clock, random: nodeRandom, log }
     const relay = new Relay({ ...parts, ...(tlsCertificateHash && { tlsCertificateHash: () => tlsCertificateHash }) })
-    await mirror.follow((device, mailbox) => relay.deviceLeft(device, mailbox))
+    const follow = (): Promise<void> => mirror.follow((device, mailbox) => relay.deviceLeft(device, mailbox))
+    await follow()
     const server = await serveRelay({
       relay,
       config: parseRelayConfig({ port: this.#port(), hosts }),
@@ -393,7 +406,7 @@ export class TestNetwork {
       await server.close()
       await store.close()
     }
-    this.#relay = { server, mirror, close }
+    this.#relay = { server, mirror, store, follow, close }
   }
 
   /** A relay that is started again listens where it did. */
