@@ -63,7 +63,8 @@ export interface RecipientStatus {
   readonly response?: { readonly disposition: Disposition; readonly at: string; readonly message: Id }
   /**
    * `waiting` nothing has left this device; `undelivered` expired without a device's receipt; `delivered-silent` nobody
-   * has acknowledged; `sent-elsewhere` another device of this PoC sent it, and knows how far it has come.
+   * has acknowledged; `unknown` expired, and receipts for it may have expired unread while this device was away for more
+   * than two weeks; `sent-elsewhere` another device of this PoC sent it, and knows how far it has come.
    */
   readonly state:
     | "waiting"
@@ -73,6 +74,7 @@ export interface RecipientStatus {
     | "responded"
     | "undelivered"
     | "delivered-silent"
+    | "unknown"
     | "sent-elsewhere"
 }
 

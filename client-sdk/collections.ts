@@ -41,7 +41,7 @@ export const collections = {
   checkpoint: records<{ note: Uint8Array; size: number }>(),
   /** What of the log was made in this vault, key: see `own-entries.ts`. */
   made: records<{ at: number }>(),
-  /** `log`: how many of its entries have been looked through for what concerns this PoC. */
+  /** `log`: how many of its entries have been looked through; `drained`: when the mailbox was last seen empty, in seconds. */
   watched: records<{ n: number }>(),
   /** Every message sent or received, key: see `archive.ts`. */
   messages: records<MessageRecord>(),
@@ -145,6 +145,8 @@ export interface MessageRecord {
   acknowledgedBy?: string
   /** Per recipient device, for messages sent. */
   devices?: DeviceRecord[]
+  /** Expired while receipts for it may have expired as well, unread. */
+  receiptsLost?: true
   /** For `forward`: T's verdict as last judged. */
   forward?: { requestId: RequestId; verifiedFrom?: PocAddress; unverified?: ForwardReason }
 }

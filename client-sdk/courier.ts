@@ -346,7 +346,7 @@ export class Courier {
     const isDrained = this.#link.live && this.#held.size === 0 && this.#nowMs - this.#quietSince >= quietMs
     if (isDrained) this.#drainedAt = home.now
     watchExpiry(home)
-    watchUndelivered(home, this.#drainedAt)
+    if (isDrained) watchUndelivered(home)
     if (prekeeper.erase(this.#drainedAt) > 0) this.#toScrub = true
     if (this.#toScrub) this.#toScrub = !home.vault.scrub()
   }

@@ -169,6 +169,8 @@ export class Outbox {
     const right = releaseRight(record.type)
     if (right && !this.#home.mayRelease(right)) throw new ValiseError("ERR_NO_RIGHT", "its officer has left the duty")
     if (!equal(row.incarnation, tx.incarnation)) return this.#renew(tx, key, row, record) // defence: 24 renew-composed
+    if (!mirror.state.isReachable(identity.poc, now))
+      return this.#wait(tx, notices, key, "manifest-expiring", "this PoC's papers have ended: nobody would open it")
     const recipients = this.#checked(tx, notices, key, row, record)
     if (!recipients) return
     const skipped = this.#takeSkipped(tx, recipients)
@@ -410,7 +412,7 @@ export class Outbox {
   }
 
   /** Tells the duty officer, once per message, and tries again later. */
-  #wait(tx: Tx, notices: Notice[], key: string, kind: "no-prekeys" | "withholding", text: string): void {
+  #wait(tx: Tx, notices: Notice[], key: string, kind: NoticeKind, text: string): void {
     if (!this.#told.has(key)) this.#home.notice(tx, notices, kind, `${text}; message ${key.slice(0, 8)} waits`)
     this.#told.add(key)
     this.#waits.set(key, this.#home.machine.clock.monotonic() + retryMs)

@@ -1,8 +1,9 @@
 /** What a duty officer is told before it is too late, or truthfully when it is: own papers that expire, and mail that did. */
 import { hex } from "../protocol/bytes.ts"
 import { fixed } from "../protocol/limits.ts"
+import type { MessageRecord } from "./collections.ts"
 import type { Home } from "./home.ts"
-import { isSpoken, statusOf } from "./view.ts"
+import { statusOf } from "./view.ts"
 
 /** Three weeks: the one who may sign it can be on leave. */
 export const manifestWarningSeconds = 21 * 86_400
@@ -47,19 +48,38 @@ export function watchExpiry(home: Home): void {
 }
 
 /**
- * Tells of messages that expired without a receipt of any device of a recipient.
- * @param drainedAt when this device last saw its mailbox empty, in seconds: before that, a receipt may still lie there
+ * Tells of messages that expired without a receipt of any device of a recipient. To be called when this device has just
+ * seen its mailbox empty: before that, a receipt may still lie there.
  */
-export function watchUndelivered(home: Home, drainedAt: number): void {
-  const over = home.vault.read((tx) => [...tx.list("awaited")].filter(([, { expires }]) => expires < drainedAt))
-  for (const [key] of over)
-    home.commit((tx, notices) => {
+export function watchUndelivered(home: Home): void {
+  const { now, vault } = home
+  const { drained, over } = vault.read((tx) => ({
+    drained: tx.get("watched", "drained")?.n,
+    over: [...tx.list("awaited")].filter(([, { expires }]) => expires < now),
+  }))
+  if (over.length === 0 && drained !== undefined && now - drained < drainedEverySeconds) return
+  home.commit((tx, notices) => {
+    for (const [key] of over) {
       const record = tx.get("messages", key)
       tx.delete("awaited", key)
-      if (!record || !isSpoken(record)) return
+      if (!record) continue
       const missed = statusOf(tx, home, record).filter(({ state }) => state === "undelivered")
-      if (missed.length === 0) return
+      if (missed.length === 0) continue
+      const areLost = drained !== undefined && mayHaveLostReceipts(record, drained, now)
+      if (areLost) tx.put("messages", key, { ...record, receiptsLost: true })
       const whom = missed.map(({ poc }) => poc).join(", ")
-      home.notice(tx, notices, "undelivered", `message ${hex(record.id).slice(0, 8)} expired undelivered at ${whom}`)
-    })
+      const what = areLost
+        ? "expired while this device was away for so long that receipts for it expired, too: ask whether it arrived at"
+        : "expired undelivered at"
+      home.notice(tx, notices, "undelivered", `message ${hex(record.id).slice(0, 8)} ${what} ${whom}`)
+    }
+    tx.put("watched", "drained", { n: now })
+  })
 }
+
+/** Not at every look: it is a write. */
+const drainedEverySeconds = 3600
+
+/** Receipts that were written between the last two looks into the mailbox, and more than a keeping time ago, are gone. */
+const mayHaveLostReceipts = ({ created, expires }: MessageRecord, drained: number, now: number): boolean =>
+  expires > drained && created < now - fixed.lifetimeSecondsMax && now - drained > fixed.lifetimeSecondsMax

@@ -112,6 +112,7 @@ export function statusOf(tx: Reader, home: Home, record: MessageRecord, answers 
         responded: response !== undefined,
         expired: record.expires <= home.now,
         isCopy: record.direction === "in",
+        receiptsLost: record.receiptsLost === true,
       }),
     }
   })
@@ -122,12 +123,13 @@ type SentTo = Pick<DeviceRecord, "accepted" | "kind"> & { readonly device: Uint8
 /** Silence is lawful, and never hidden: each kind of it has its own name. */
 function stateOf(
   devices: readonly DeviceStatus[],
-  known: { acknowledged: boolean; responded: boolean; expired: boolean; isCopy: boolean },
+  known: { acknowledged: boolean; responded: boolean; expired: boolean; isCopy: boolean; receiptsLost: boolean },
 ): RecipientStatus["state"] {
   if (known.responded) return "responded"
   if (known.acknowledged) return "acknowledged"
   if (devices.some(({ delivered }) => delivered)) return known.expired ? "delivered-silent" : "delivered"
   if (known.isCopy) return "sent-elsewhere"
+  if (known.receiptsLost) return "unknown"
   if (known.expired) return "undelivered"
   return devices.some(({ accepted }) => accepted) ? "accepted" : "waiting"
 }

@@ -160,6 +160,11 @@ export class DirectoryState {
     return this.#devices().byMailbox.get(hex(mailbox))
   }
 
+  /** Whether certificate and manifest hold, the manifest perhaps by grace: otherwise nobody opens what this PoC sends. */
+  isReachable(address: PocAddress, nowSeconds: number): boolean {
+    return this.#replay.pocs.get(address)?.isReachable(nowSeconds) ?? false
+  }
+
   /** The devices that a sender seals to: none if certificate or manifest no longer hold. */
   usableDevices(address: PocAddress, nowSeconds: number): readonly DeviceRecord[] {
     const poc = this.#replay.pocs.get(address)
