@@ -8,6 +8,7 @@ import { homeSchema } from "./collections.ts"
 import { Home } from "./home.ts"
 import { Poc } from "./poc.ts"
 import { wsTransport } from "./transport-ws.ts"
+import { watchRestoration } from "./standing.ts"
 import { passphraseSecret } from "./vault/argon2-node.ts"
 import { readKeyFile } from "./vault/key-file.ts"
 import { tryAcquireLine } from "./vault/line.ts"
@@ -49,6 +50,7 @@ export async function openPoc(options: OpenOptions): Promise<Poc> {
   let poc: Poc | undefined
   try {
     const home = new Home(vault, machine)
+    watchRestoration(home)
     poc = new Poc({
       home,
       transport: wsTransport,

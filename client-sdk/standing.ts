@@ -47,6 +47,17 @@ export function watchExpiry(home: Home): void {
     )
 }
 
+/** A vault that was restored without its prekeys, replay store and counters begins anew; its people are told once. */
+export function watchRestoration(home: Home): void {
+  if (home.vault.read((tx) => tx.get("counters", "restoration-told"))) return
+  home.commit((tx, notices) => {
+    const last = [...tx.journal()].findLast(({ event }) => event === "vault.incarnation")
+    const text = "this vault was restored from a backup: ask your peers to send again what they wrote since it was made"
+    if (last?.details["reason"] === "restored") home.notice(tx, notices, "roll-back", text)
+    tx.put("counters", "restoration-told", { n: 1 })
+  })
+}
+
 /**
  * Tells of messages that expired without a receipt of any device of a recipient. To be called when this device has just
  * seen its mailbox empty: before that, a receipt may still lie there.

@@ -1,23 +1,12 @@
 /** The PoC's own devices and officers: who is listed, and how that changes. */
-import { existsSync } from "node:fs"
-import { join, resolve } from "node:path"
 import type { Command } from "commander"
-import { addOfficer, membersOf, removeDevice, removeOfficer } from "../../client-sdk/members.ts"
 import type { DeviceMember, Members, OfficerMember } from "../../client-sdk/index.ts"
-import type { Home } from "../../client-sdk/home.ts"
-import { createKeyFile, readKeyFile } from "../../client-sdk/vault/key-file.ts"
-import { ValiseError } from "../../protocol/errors.ts"
-import { nodeRandom } from "../../system/node.ts"
-import { writeHome, type HomeOptions, type HomePlace } from "../homes.ts"
-import { print, safe, table, type Io } from "../io.ts"
+import { print, safe, table } from "../io.ts"
 import { approveOffer, linkDevice, showOffer, type ApproveDeviceOptions, type LinkOptions } from "../linking.ts"
-import { dutyRights } from "../making.ts"
-import { pocSecret, withHome } from "../own-keys.ts"
+import { endDevice, endOfficer, newOfficer, type MemberOptions } from "../members.ts"
 import { wordsLine } from "../words-directory.ts"
 import { example } from "./messages.ts"
 import { action, withPoc } from "./with-poc.ts"
-
-type AtDirectory = HomeOptions & { readonly directory?: string }
 
 export function memberVerbs(program: Command): void {
   deviceVerbs(
@@ -101,10 +90,10 @@ function deviceVerbs(device: Command): void {
     .option("--directory <url>", "where the directory's service is reached")
     .addHelpText("after", example("valise device remove --help"))
     .action(
-      changing(
-        (home, secret, directory, id) => removeDevice(home, secret, directory, id),
-        (io, members) => print(io, members, () => devicesWords(members.devices, members)),
-      ),
+      action<MemberOptions>(async (io, options, id) => {
+        const members = await endDevice(options, id)
+        print(io, members, () => devicesWords(members.devices, members))
+      }),
     )
 }
 
@@ -126,15 +115,9 @@ function officerVerbs(officer: Command): void {
     .option("--directory <url>", "where the directory's service is reached")
     .addHelpText("after", example("valise officer add --help"))
     .action(
-      action<AtDirectory>(async (io, options, title) => {
-        await withHome(options, async (home, directory, place) => {
-          const officerKeyFile = freeName(place.folder)
-          const secret = createKeyFile(join(place.folder, officerKeyFile), nodeRandom)
-          await addOfficer(home, pocSecret(place), directory, { title, rights: dutyRights, secret })
-          writeHome({ ...place, file: { ...place.file, officerKeyFile } })
-          const members = membersOf(home)
-          print(io, members, () => officersWords(members.officers))
-        })
+      action<MemberOptions>(async (io, options, title) => {
+        const { officers } = await newOfficer(options, title)
+        print(io, { officers }, () => officersWords(officers))
       }),
     )
   officer
@@ -144,44 +127,11 @@ function officerVerbs(officer: Command): void {
     .option("--directory <url>", "where the directory's service is reached")
     .addHelpText("after", example("valise officer remove --help"))
     .action(
-      changing(
-        async (home, secret, directory, named, place) => {
-          await removeOfficer(home, secret, directory, named)
-          await forgetKeyFile(home, place)
-        },
-        (io, members) => print(io, members, () => officersWords(members.officers)),
-      ),
+      action<MemberOptions>(async (io, options, named) => {
+        const { officers } = await endOfficer(options, named)
+        print(io, { officers }, () => officersWords(officers))
+      }),
     )
-}
-
-/** A home whose officer has left the duty opens without one. */
-async function forgetKeyFile(home: Home, { folder, file: { officerKeyFile, ...file } }: HomePlace): Promise<void> {
-  if (officerKeyFile === undefined) return
-  try {
-    await home.unlockOfficer(readKeyFile(resolve(folder, officerKeyFile)))
-  } catch (error) {
-    if (!(error instanceof ValiseError)) throw error
-    writeHome({ folder, file })
-  }
-}
-
-/** A verb that signs another manifest. */
-function changing(
-  change: (...given: [...Parameters<typeof removeDevice>, HomePlace]) => Promise<void>,
-  tell: (io: Io, members: Members) => void,
-): (...given: unknown[]) => Promise<void> {
-  return action<AtDirectory>(async (io, options, named) => {
-    if (named === undefined) throw new ValiseError("ERR_USAGE", "which one?")
-    await withHome(options, async (home, directory, place) => {
-      await change(home, pocSecret(place), directory, named, place)
-      tell(io, membersOf(home))
-    })
-  })
-}
-
-/** Key files are kept: the one before may open what it locked. */
-function freeName(folder: string): string {
-  for (let n = 2; ; n++) if (!existsSync(join(folder, `officer-${n}.key`))) return `officer-${n}.key`
 }
 
 function devicesWords(

@@ -6,6 +6,7 @@ import type { Poc } from "../../client-sdk/index.ts"
 import { replacedRetryMs } from "../../client-sdk/link.ts"
 import { certificateWarningSeconds, manifestWarningSeconds, watchExpiry } from "../../client-sdk/standing.ts"
 import { readKeyFile } from "../../client-sdk/vault/key-file.ts"
+import { backupToFile } from "../../client-sdk/vault/storage-sqlite.ts"
 import { hex } from "../../protocol/bytes.ts"
 import { fixed } from "../../protocol/limits.ts"
 import { manifestHash, signManifest, signMember, type Manifest } from "../../protocol/manifest.ts"
@@ -209,6 +210,18 @@ test("what was written offline goes to the device that has taken the place of an
   const other = await network.poc("singapore", { device: 2 })
   await network.poc("kenya")
   await arrived(other, sent.id)
+})
+
+test("a vault that was restored from a backup says so, once, and asks for what it cannot open any more", async () => {
+  network = await TestNetwork.open({ members: ["kenya"] })
+  const path = `${network.folder}/kenya/backup.vault`
+  await network.vault("kenya", (vault) => backupToFile(vault, path))
+  for (let i = 0; i < 2; i++) {
+    const restored = await network.poc("kenya", { path, connect: false })
+    expect(restored.notices().map(({ text }) => text)).toEqual([expect.stringMatching(/^this vault was restored/)])
+    await network.shut(restored)
+  }
+  expect(kinds(await network.poc("kenya"))).toEqual([])
 })
 
 test("a notice stays in sight until a person has read it", async () => {
