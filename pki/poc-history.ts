@@ -148,6 +148,11 @@ export class PocHistory {
     return this.#revoked.has(hex(id))
   }
 
+  /** Everyone ever listed. */
+  everyOfficer(): readonly Listed<ManifestOfficer>[] {
+    return [...this.#view.officers.values()].map((listed) => this.#withRevocation(listed.record.officer, listed)!)
+  }
+
   /** Those listed now and not revoked. */
   devices(): readonly DeviceRecord[] {
     return this.#current(this.#view.devices, ({ device }) => device)

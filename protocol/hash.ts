@@ -30,6 +30,7 @@ export const hashLabels = [
   "salt",
   "statement",
   "up",
+  "words",
 ] as const
 export type HashLabel = (typeof hashLabels)[number]
 

@@ -3,13 +3,13 @@
  * a server brings connections with `accept`. Everything that lasts is in the store; a core that dies loses nothing
  * that was accepted.
  */
-import type { DeviceId, MailboxId, Realm } from "../protocol/address.ts"
+import type { DeviceId, Hash, MailboxId, Realm } from "../protocol/address.ts"
 import { hex } from "../protocol/bytes.ts"
 import { chosen, fixed, type Chosen } from "../protocol/limits.ts"
 import type { SigningKey } from "../protocol/primitives.ts"
 import { seconds, type Clock, type Random } from "../system/machine.ts"
 import { Batcher } from "./batcher.ts"
-import { Budget } from "./budget.ts"
+import { Budget } from "../system/budget.ts"
 import type { DirectoryView, ServedDevice } from "./directory-view.ts"
 import type { RelayLog } from "./log.ts"
 import { PrekeyDesk } from "./prekey-desk.ts"
@@ -29,6 +29,8 @@ export interface RelayParts {
   readonly random: Random
   readonly log: RelayLog
   readonly limits?: Chosen
+  /** SHA3-256 of the TLS certificate (DER) that clients see, here or at a proxy in front; none without TLS. */
+  readonly tlsCertificateHash?: () => Hash | undefined
 }
 
 /** What a session has from its relay. */
@@ -65,6 +67,7 @@ export class Relay {
     this.#core = {
       ...parts,
       limits,
+      tlsCertificateHash: parts.tlsCertificateHash ?? (() => undefined),
       logins: new Budget(clock, limits.loginsPerAddressPerMinute, minuteMs),
       submissions: new Budget(clock, limits.submissionsPerMinute, minuteMs),
       requests: new Budget(clock, limits.requestsPerMinute, minuteMs),
