@@ -34,7 +34,7 @@ import {
 } from "./content.ts"
 import { Courier, type Line } from "./courier.ts"
 import { bundleOf } from "./evidence/export.ts"
-import type { Home } from "./home.ts"
+import { iso, type Home } from "./home.ts"
 import { Inbox } from "./inbox.ts"
 import { checkReply, checkResponse, checkSend } from "./inputs.ts"
 import type { LogSource } from "../pki/log-source.ts"
@@ -72,6 +72,8 @@ export interface Identity {
   readonly relay: string
   readonly realm: Realm
   readonly log: { readonly size: number; readonly fingerprint: string }
+  /** Once the PoC is in the mirrored log. `due`: one of them ends within a month, and is renewed now. */
+  readonly papers?: { readonly certificateUntil: string; readonly manifestUntil: string; readonly due: boolean }
 }
 
 export class Poc {
@@ -117,7 +119,17 @@ export class Poc {
       relay: identity.relay,
       realm,
       log: { size: mirror.size, fingerprint: mirror.fingerprint() },
+      ...this.#papers(),
     }
+  }
+
+  #papers(): Pick<Identity, "papers"> {
+    const { identity, mirror, now } = this.#home
+    const listed = mirror.state.poc(identity.poc)
+    if (!listed?.manifest) return {}
+    const [certificateUntil, manifestUntil] = [listed.notAfter, listed.manifest.expires]
+    const due = Math.min(certificateUntil, manifestUntil) < now + renewAheadSeconds
+    return { papers: { certificateUntil: dateOf(certificateUntil), manifestUntil: dateOf(manifestUntil), due } }
   }
 
   contacts(): Contact[] {
@@ -606,6 +618,11 @@ export class ConsentHandle {
 }
 
 type Leafs = ReturnType<typeof textLeaf>
+
+/** So long before its end a paper is renewed: a month of holidays and bad lines. */
+export const renewAheadSeconds = 30 * 86_400
+
+const dateOf = (atSeconds: number): string => iso(atSeconds).slice(0, 10)
 
 /** `sg/technical` means every PoC of that State and role here. */
 const matches = (address: PocAddress, text: string): boolean => address === text || address.startsWith(`${text}/`)

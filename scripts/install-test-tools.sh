@@ -3,7 +3,7 @@
 # Whatever cannot be installed is named; the tests that need it then say so, and fail where CI=true.
 set -eu
 
-packages="strace faketime"
+packages="strace faketime iproute2"
 
 is_installed() {
   command -v "$1" >/dev/null 2>&1 || dpkg -s "$1" 2>/dev/null | grep -q "^Status: install ok installed"
