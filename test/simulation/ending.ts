@@ -15,21 +15,29 @@ export async function comeToRest(world: World): Promise<void> {
     await world.run(lookEveryMs)
     if (await isAtRest(world)) return
   }
-  const waiting = world.devices.flatMap((device) => device.pending().map((key) => `${device.name}:${key.slice(0, 8)}`))
+  const waiting = listed(world).flatMap((device) => [
+    ...(device.isRunning && device.poc.ready ? [] : [`${device.name} is not ready`]),
+    ...device.pending().map((key) => `${device.name}:${key.slice(0, 8)}`),
+  ])
   throw new Broken("P2", `still on its way: ${waiting.join(" ")}; ${await heldFor(world)} envelopes at the relay`)
 }
 
 async function isAtRest(world: World): Promise<boolean> {
-  if (!world.devices.every((device) => device.isRunning && device.poc.ready && device.pending().length === 0)) return false
+  if (!listed(world).every((device) => device.isRunning && device.poc.ready && device.pending().length === 0)) return false
   return (await heldFor(world)) === 0
 }
 
 /** Envelopes for devices that take part. */
-async function heldFor({ devices, relay, truth }: World): Promise<number> {
-  const { envelopes } = await relay.store!.inspect()
-  const mailboxes = new Set(devices.filter(({ id }) => !truth.removed.has(id)).map(({ mailbox }) => mailbox))
+async function heldFor(world: World): Promise<number> {
+  const { relay } = world
+  if (!relay.store) return -1
+  const { envelopes } = await relay.store.inspect()
+  const mailboxes = new Set(listed(world).map(({ mailbox }) => mailbox))
   return envelopes.filter(({ mailbox }) => mailboxes.has(hex(mailbox))).length
 }
+
+/** Devices that the directory still lists. */
+const listed = ({ devices, truth }: World): Device[] => devices.filter(({ id }) => !truth.removed.has(id))
 
 export function checkEnding(world: World): void {
   const { devices, truth } = world

@@ -33,6 +33,7 @@ export class Faults {
   async end(): Promise<void> {
     this.#isOver = true
     for (const undo of this.#open) undo()
+    this.#open.clear()
     const { devices, directory, network, relay } = this.#world
     relay.crash()
     relay.hostile.behave()

@@ -32,6 +32,8 @@ const noticeSeconds = 3600
 
 export class Journals {
   readonly #parts: JournalParts
+  /** Devices to which something was forwarded. */
+  readonly #thirdParties = new Set<Device>()
 
   constructor(parts: JournalParts) {
     this.#parts = parts
@@ -49,7 +51,7 @@ export class Journals {
       }
     })
     device.followed = changes
-    this.#requireConsented(device)
+    if (this.#thirdParties.has(device)) this.#requireConsented(device)
   }
 
   /** P9, at the third party: what it is shown as verified, everybody involved has agreed to. */
@@ -141,6 +143,7 @@ export class Journals {
     const prekey = tx.get("prekeys", hex(replay.prekey))
     if (prekey?.kind === "one-time")
       throw new Broken("P2", `${device.name} keeps the one-time key that ${key.slice(0, 8)} was sealed to`)
+    if (sealed.type === "forward") this.#thirdParties.add(device)
     this.#requireGapShown(tx, device, sealed, part.n)
     this.#requireWithholdingShown(tx, device, sealed, hex(replay.prekey))
   }

@@ -10,23 +10,32 @@ import { Chance } from "./chance.ts"
 import type { Device } from "./device.ts"
 import { canary, type World } from "./world.ts"
 
-/** Notifications of one seed, besides what answers them. */
-const notificationsMax = 5
-const requestsMax = 3
+/** Consent requests of one seed: each is a dozen messages, with their receipts. */
+const requestsMax = 1
 const indicators = utf8(JSON.stringify({ type: "bundle", id: `bundle--${canary}`, objects: [] }))
+
+/** What an officer has before himself, after so many commits of the device. */
+interface Desk {
+  readonly changes: number
+  readonly received: readonly MessageView[]
+  readonly consents: readonly ConsentView[]
+}
 
 export class People {
   readonly #world: World
   readonly #chance: Chance
+  readonly #desks = new Map<Device, Desk>()
   /** What somebody means to do, or has done or decided against. */
   readonly #wishes = new Map<string, boolean>()
-  #notifications = 0
+  /** Left to be said, besides what answers it. */
+  #notifications: number
   #requests = 0
   #isOver = false
 
   constructor(world: World) {
     this.#world = world
     this.#chance = new Chance(world.seed, "people")
+    this.#notifications = this.#chance.between(1, 3)
   }
 
   begin(): void {
@@ -39,7 +48,7 @@ export class People {
   }
 
   #again(device: Device): void {
-    this.#world.time.after(this.#chance.between(500, 9000), () => {
+    this.#world.time.after(this.#chance.between(500, 12_000), () => {
       if (this.#isOver) return
       if (device.isRunning) this.#look(device)
       this.#again(device)
@@ -47,17 +56,17 @@ export class People {
   }
 
   #look(device: Device): void {
-    let todo: (() => void)[] = []
-    // Reading, too, ends here if the process dies of it.
-    device.act("looks", (poc) => {
-      const received = poc.received()
-      const consents = poc.consents()
-      todo = [
-        ...received.flatMap((view) => this.#answers(device, view)),
-        ...consents.flatMap((view) => this.#words(device, view)),
-        ...(this.#notifications < notificationsMax ? [() => this.#notify(device)] : []),
-      ]
-    })
+    const { changes } = device.storage
+    const { received, consents } =
+      this.#desks.get(device)?.changes === changes
+        ? this.#desks.get(device)!
+        : { received: device.poc.received(), consents: device.poc.consents() }
+    this.#desks.set(device, { changes, received, consents })
+    const todo = [
+      ...received.flatMap((view) => this.#answers(device, view)),
+      ...consents.flatMap((view) => this.#words(device, view)),
+      ...(this.#notifications > 0 ? [() => this.#notify(device)] : []),
+    ]
     if (todo.length > 0) this.#chance.pick(todo)()
   }
 
@@ -76,7 +85,7 @@ export class People {
         ...(isShort && { lifetimeSeconds: this.#chance.between(20, 4000) }),
       }),
     )
-    if (isDone) this.#notifications++
+    if (isDone) this.#notifications--
   }
 
   #answers(device: Device, view: MessageView): (() => void)[] {
@@ -87,8 +96,8 @@ export class People {
       ...this.#maybe(device, `acknowledge ${id}`, 80, (poc) => message(poc).acknowledge()),
       ...(isNotification
         ? [
-            ...this.#maybe(device, `respond ${id}`, 50, (poc) => message(poc).respond({ disposition: "acting", note: canary })),
-            ...this.#maybe(device, `reply ${id}`, 25, (poc) => message(poc).reply({ text: `Since when? ${canary}` })),
+            ...this.#maybe(device, `respond ${id}`, 30, (poc) => message(poc).respond({ disposition: "acting", note: canary })),
+            ...this.#maybe(device, `reply ${id}`, 15, (poc) => message(poc).reply({ text: `Since when? ${canary}` })),
           ]
         : []),
       ...(isNotification && view.tlp === "AMBER" && this.#requests < requestsMax ? this.#asks(device, view) : []),
@@ -99,7 +108,7 @@ export class People {
     const strangers = this.#pocs().filter((poc) => ![view.from, ...view.to, device.atRest.poc].includes(poc))
     const others = strangers.length > 0 ? strangers : this.#pocs().filter((poc) => ![view.from, device.atRest.poc].includes(poc))
     const leaves = view.parts.map(({ name }) => name).filter((name) => name === "indicators" || name === "body")
-    return this.#maybe(device, `ask ${view.id}`, 60, (poc) => {
+    return this.#maybe(device, `ask ${view.id}`, 70, (poc) => {
       poc.requestConsent(view.id, { with: this.#chance.pick(others), leaves: leaves.slice(-1), purpose: "To protect." })
       this.#requests++
     })

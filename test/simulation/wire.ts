@@ -112,6 +112,8 @@ class Connection implements Wire {
   readonly #isAlive: () => boolean
   #session: Session | undefined
   #waiting: Arrival[] = []
+  /** Nothing arrives any more. */
+  #isBroken = false
   #isOver = false
 
   constructor(network: SimulatedNetwork, device: string, events: ChannelEvents, isAlive: () => boolean) {
@@ -157,8 +159,10 @@ class Connection implements Wire {
     else this.#schedule(direction, end)
   }
 
+  /** Both ends hear of it, but never from within what they are doing. */
   break(): void {
-    this.#end(1006)
+    this.#isBroken = true
+    this.#network.parts.time.after(0, () => this.#end(1006))
   }
 
   /** What was held up by a partition goes on. */
@@ -195,7 +199,7 @@ class Connection implements Wire {
     const pipe = this.pipes[direction]
     pipe.freeAtMs = Math.max(pipe.freeAtMs, time.nowMs + this.#network.delayMs(this.device))
     time.after(pipe.freeAtMs - time.nowMs, () => {
-      if (this.#isOver) return
+      if (this.#isOver || this.#isBroken) return
       if (this.#network.cutOff.has(this.device)) this.#waiting.push(arrival)
       else arrival()
     })

@@ -110,7 +110,7 @@ export class World {
 
   /** P4: nothing of what is said can be read on the wire. */
   #seen(device: string, direction: Direction, bytes: Uint8Array): void {
-    this.trace.push(`${this.time.nowMs} ${device} ${direction} ${bytes[0]} ${bytes.length}`)
+    this.trace.push(`${this.time.nowMs} ${device} ${direction} ${bytes[0]}`)
     if (Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).includes(this.#canary))
       this.#failure ??= new Broken("P4", `${device} sends ${direction} what can be read`)
   }
