@@ -108,11 +108,7 @@ export class Directory {
   }
 
   /** As `open`, on files that the caller has locked; `release` is called at the end, also of a failed opening. */
-  static async on(
-    files: DirectoryFiles,
-    { clock, random }: DirectoryMachine,
-    release: () => void,
-  ): Promise<Directory> {
+  static async on(files: DirectoryFiles, { clock, random }: DirectoryMachine, release: () => void): Promise<Directory> {
     let writer: LogWriter | undefined
     try {
       const trustText = fromUtf8((await files.own.read(trustPath)) ?? notThere())

@@ -20,6 +20,10 @@ export class CrashingStorage implements VaultStorage {
     this.#fault = { kind, at: this.changes + after }
   }
 
+  behave(): void {
+    this.#fault = undefined
+  }
+
   crash(): void {
     this.#inner.crash()
   }

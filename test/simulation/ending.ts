@@ -23,7 +23,8 @@ export async function comeToRest(world: World): Promise<void> {
 }
 
 async function isAtRest(world: World): Promise<boolean> {
-  if (!listed(world).every((device) => device.isRunning && device.poc.ready && device.pending().length === 0)) return false
+  if (!listed(world).every((device) => device.isRunning && device.poc.ready && device.pending().length === 0))
+    return false
   return (await heldFor(world)) === 0
 }
 

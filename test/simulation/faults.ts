@@ -41,7 +41,9 @@ export class Faults {
     directory.crash(0)
     await directory.start()
     void relay.start()
-    for (const device of devices) if (!device.isRunning) await device.start()
+    for (const device of devices)
+      if (device.isRunning) device.storage.behave()
+      else await device.start()
   }
 
   /** Ends it after a while, or with everything. */

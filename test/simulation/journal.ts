@@ -66,7 +66,9 @@ export class Journals {
         const silent = [...view.involved, view.sender].filter((poc) => !granted.has(poc))
         if (silent.length > 0 || !attested)
           throw new Broken("P9", `${device.name} is shown as verified what ${silent.join(", ")} did not agree to`)
-        const named = [...truth.sealed.values()].some((each) => each.message === view.message && each.record.from === view.sender)
+        const named = [...truth.sealed.values()].some(
+          (each) => each.message === view.message && each.record.from === view.sender,
+        )
         if (!named) throw new Broken("P9", `${device.name} is shown as verified what nobody wrote`)
         const isMore = forward.parts.some(({ name }) => name !== "involved" && !view.leaves.includes(name))
         if (isMore) throw new Broken("P9", `${device.name} is shown as verified more than was agreed to`)
@@ -93,7 +95,8 @@ export class Journals {
       case "acknowledgement":
         return this.#acknowledgement(message, String(details["poc"]) as PocAddress)
       case "consent":
-        if (details["change"] === "granted" || details["change"] === "requested") truth.request(request).granted.add(poc)
+        if (details["change"] === "granted" || details["change"] === "requested")
+          truth.request(request).granted.add(poc)
         if (details["change"] === "withdrawn") truth.request(request).withdrawn.add(poc)
         if (details["change"] === "attested") truth.request(request).attested = true
         return
@@ -189,7 +192,8 @@ export class Journals {
   #accepted(tx: Reader, device: Device, message: string, to: string): void {
     const { relayKey, truth } = this.#parts
     const row = tx.get("messages", message)?.devices?.find((each) => hex(each.device) === to)
-    if (!row?.accepted || !row.digest) throw new Broken("P3", `${device.name} counts something as accepted without proof`)
+    if (!row?.accepted || !row.digest)
+      throw new Broken("P3", `${device.name} counts something as accepted without proof`)
     const { blind, receipt } = row.accepted
     const item = { blind, digest: row.digest, mailbox: row.mailbox }
     if (!verifyRelayReceipt(relayKey, realm, receipt, item))
@@ -241,4 +245,3 @@ function said(details: Details): string {
     .map(([name, value]) => `${name}=${value instanceof Uint8Array ? hex(value) : String(value)}`)
     .join(" ")
 }
-

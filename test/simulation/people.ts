@@ -96,7 +96,9 @@ export class People {
       ...this.#maybe(device, `acknowledge ${id}`, 80, (poc) => message(poc).acknowledge()),
       ...(isNotification
         ? [
-            ...this.#maybe(device, `respond ${id}`, 30, (poc) => message(poc).respond({ disposition: "acting", note: canary })),
+            ...this.#maybe(device, `respond ${id}`, 30, (poc) =>
+              message(poc).respond({ disposition: "acting", note: canary }),
+            ),
             ...this.#maybe(device, `reply ${id}`, 15, (poc) => message(poc).reply({ text: `Since when? ${canary}` })),
           ]
         : []),
@@ -106,7 +108,8 @@ export class People {
 
   #asks(device: Device, view: MessageView): (() => void)[] {
     const strangers = this.#pocs().filter((poc) => ![view.from, ...view.to, device.atRest.poc].includes(poc))
-    const others = strangers.length > 0 ? strangers : this.#pocs().filter((poc) => ![view.from, device.atRest.poc].includes(poc))
+    const others =
+      strangers.length > 0 ? strangers : this.#pocs().filter((poc) => ![view.from, device.atRest.poc].includes(poc))
     const leaves = view.parts.map(({ name }) => name).filter((name) => name === "indicators" || name === "body")
     return this.#maybe(device, `ask ${view.id}`, 70, (poc) => {
       poc.requestConsent(view.id, { with: this.#chance.pick(others), leaves: leaves.slice(-1), purpose: "To protect." })

@@ -49,7 +49,8 @@ async function failureOf(world: World, chance: Chance): Promise<string | undefin
     process.off("uncaughtException", onCrash)
   }
   if (crash === undefined) return undefined
-  return crash instanceof Broken ? `${crash.message}` : `P8: ${crash instanceof Error ? crash.stack : String(crash)}`
+  if (crash instanceof Broken) return crash.message
+  return `P8: something crashes: ${crash instanceof Error ? crash.stack : JSON.stringify(crash)}`
 }
 
 /** What somebody types to see it again. */

@@ -51,7 +51,7 @@ export class VirtualTime {
   }
 
   #rise(from: number): void {
-    for (let i = from; i > 0; ) {
+    for (let i = from; i > 0;) {
       const parent = (i - 1) >> 1
       if (!isSooner(this.#timers[i]!, this.#timers[parent]!)) return
       this.#swap(i, parent)
@@ -60,7 +60,7 @@ export class VirtualTime {
   }
 
   #sink(): void {
-    for (let i = 0; ; ) {
+    for (let i = 0; ;) {
       const [left, right] = [2 * i + 1, 2 * i + 2]
       let soonest = i
       for (const child of [left, right])

@@ -126,9 +126,8 @@ export class Truth implements StoreWitness {
     const record = tx.get("messages", message)!
     const rows = (record.devices ?? []).filter(({ digest }) => digest !== undefined)
     const isSkewed = device.isSkewed
-    const envelopes = new Map(
-      rows.map((row) => [hex(row.device), { n: row.n!, digest: hex(row.digest!), isSkewed } as SealedEnvelope]),
-    )
+    const envelopes = new Map<string, SealedEnvelope>()
+    for (const row of rows) envelopes.set(hex(row.device), { n: row.n!, digest: hex(row.digest!), isSkewed })
     const { type, expires } = record
     const sender = { sender: device, incarnation: hex(tx.incarnation), atMs: this.#time.nowMs }
     const sealed: SealedMessage = { header, message, type, expires, record, envelopes, ...sender }
@@ -144,7 +143,8 @@ export class Truth implements StoreWitness {
     const known = this.envelopes.get(digest)
     const parts = parseEnvelope(bytes)
     if (!known || !parts) throw new Broken("P3", "an envelope was submitted that no vault has sealed")
-    if (!isWireSize(bytes.length)) throw new Broken("P4", `an envelope of ${bytes.length} bytes, which is no size class`)
+    if (!isWireSize(bytes.length))
+      throw new Broken("P4", `an envelope of ${bytes.length} bytes, which is no size class`)
     const prekey = hex(parts.prekeyId)
     known.part.prekey = prekey
     const owner = this.ownerOfPrekey.get(prekey)
