@@ -1,7 +1,7 @@
 /** What goes wrong in a seed, and when. Each fault ends by itself after a while, all of them with `end`. */
 import { Chance } from "./chance.ts"
 import type { Device } from "./device.ts"
-import { verbs } from "./hostile.ts"
+import { verbs, type Verb } from "./hostile.ts"
 import type { World } from "./world.ts"
 
 export class Faults {
@@ -18,15 +18,19 @@ export class Faults {
 
   /** Draws faults for so long from now on. */
   begin(forMs: number): void {
-    const kinds = Object.entries(this.#kinds)
-    for (let i = this.#chance.between(2, 9); i > 0; i--) {
-      const [name, strike] = this.#chance.pick(kinds)
-      this.#world.time.after(this.#chance.below(forMs), () => {
-        if (this.#isOver) return
-        this.#world.note("fault", name)
-        strike(this.#chance.pick(this.#world.devices))
-      })
-    }
+    const names = Object.keys(this.#kinds)
+    for (let i = this.#chance.between(2, 7); i > 0; i--)
+      this.#world.time.after(this.#chance.below(forMs), () => this.#strike(this.#chance.pick(names)))
+    // What is most likely to be wrong is looked for most often.
+    if (this.#chance.percent(40)) this.#strike("relay turns hostile")
+    if (this.#chance.percent(60)) this.#strike("device dies at a commit")
+    if (this.#chance.percent(40)) this.#strike("device's disk full")
+  }
+
+  #strike(name: string): void {
+    if (this.#isOver) return
+    this.#world.note("fault", name)
+    this.#kinds[name]!(this.#chance.pick(this.#world.devices))
   }
 
   /** Everything is as it should be, and everybody runs. */
@@ -86,17 +90,16 @@ export class Faults {
     },
     "device dies at a commit": (device: Device) => {
       if (!device.isRunning) return
-      device.storage.failCommit(this.#chance.pick(["crash before", "crash after"]), this.#chance.between(1, 12))
-      const onDeath = this.#world.time
-      const watch = (): void => {
+      device.storage.failCommit(this.#chance.pick(["crash before", "crash after"]), this.#chance.between(1, 40))
+      const look = (): void => {
         if (this.#isOver) return
-        if (device.isRunning) onDeath.after(1000, watch)
+        if (device.isRunning) this.#world.time.after(1000, look)
         else this.#restart(device)
       }
-      watch()
+      look()
     },
     "device's disk full": (device: Device) => {
-      if (device.isRunning) device.storage.failCommit("refuse", this.#chance.between(1, 8))
+      if (device.isRunning) device.storage.failCommit("refuse", this.#chance.between(1, 40))
     },
     "device's clock jumps": (device: Device) => {
       const isFar = this.#chance.percent(60)
@@ -130,7 +133,9 @@ export class Faults {
     },
     "relay turns hostile": () => {
       const { relay } = this.#world
-      for (const verb of this.#chance.some(verbs, this.#chance.between(1, 3))) {
+      for (const group of Object.values(verbs)) {
+        if (this.#chance.percent(30)) continue
+        const verb = this.#chance.pick<Verb>(group)
         this.#world.note("hostile", verb)
         relay.hostile.begin(verb)
       }

@@ -14,24 +14,19 @@ import type { DirectoryView } from "../../relay/directory-view.ts"
 import type { Appended, MailboxStore, Sequence } from "../../relay/store.ts"
 import type { Chance } from "./chance.ts"
 
-export const verbs = [
-  "drop",
-  "delay",
-  "duplicate",
-  "re-deliver",
-  "swap mailboxes",
-  "alter",
-  "add garbage",
-  "withhold one-time keys",
-  "serve old keys",
-  "serve keys of another",
-  "serve a key twice",
-  "lie about the pool",
-  "forge receipts",
-  "replay an old checkpoint",
-  "fork the log",
-] as const
-export type Verb = (typeof verbs)[number]
+/** By what they attack; a hostile relay does one of each, or not. */
+export const verbs = {
+  deliveries: ["drop", "delay", "duplicate", "re-deliver", "swap mailboxes", "alter", "add garbage"],
+  prekeys: [
+    "withhold one-time keys",
+    "serve old keys",
+    "serve keys of another",
+    "serve a key twice",
+    "lie about the pool",
+  ],
+  words: ["forge receipts", "replay an old checkpoint", "fork the log"],
+} as const
+export type Verb = (typeof verbs)[keyof typeof verbs][number]
 
 /** Told of what the relay's store is asked and does. */
 export interface StoreWitness {
