@@ -167,6 +167,6 @@ export class Device {
     this.liveSinceMs = undefined
     process?.storage.crash()
     this.#parts.note(this.name, "dies")
-    this.#parts.network.cut(this.name)
+    this.#parts.network.hangUp("up", this.name)
   }
 }

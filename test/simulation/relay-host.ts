@@ -107,7 +107,7 @@ export class RelayHost {
     this.disk.crash((waiting) => (isTorn ? this.#chance.below(waiting + 1) : 0))
     this.disk.mend()
     note("relay", "crashes")
-    network.cut()
+    network.hangUp("down")
   }
 
   /** From now on every sync fails, until it is started anew. */

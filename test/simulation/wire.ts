@@ -69,6 +69,12 @@ export class SimulatedNetwork {
       if (device === undefined || connection.device === device) connection.break()
   }
 
+  /** A process has died: what it had sent arrives, nothing reaches it, and its peers find the connections closed. */
+  hangUp(direction: Direction, device?: string): void {
+    for (const connection of this.#connections)
+      if (device === undefined || connection.device === device) connection.endFrom(direction, 1006)
+  }
+
   /** The next message of this device's connection is replayed, swapped with the one after it, or altered. */
   meddle(device: string, direction: Direction, how: Meddling): void {
     for (const connection of this.#connections)
@@ -111,6 +117,7 @@ class Connection implements Wire {
   readonly #events: ChannelEvents
   readonly #isAlive: () => boolean
   #session: Session | undefined
+  #relay: Relay | undefined
   #waiting: Arrival[] = []
   /** Nothing arrives any more. */
   #isBroken = false
@@ -124,6 +131,7 @@ class Connection implements Wire {
   }
 
   accept(relay: Relay): void {
+    this.#relay = relay
     this.#session = relay.accept(this, this.device)
   }
 
@@ -143,7 +151,7 @@ class Connection implements Wire {
 
   send(first: Direction | Uint8Array, second?: Uint8Array): void {
     const [direction, bytes] = second ? [first as Direction, second] : ["down" as const, first as Uint8Array]
-    if (this.#isOver) return
+    if (this.#isOver || (direction === "down" && !this.#isRelayAlive)) return
     const { parts, lossPer100000 } = this.#network
     const copy = bytes.slice()
     parts.seen(this.device, direction, copy)
@@ -188,9 +196,9 @@ class Connection implements Wire {
     pipe.bytesInFlight += bytes.length
     this.#schedule(direction, () => {
       pipe.bytesInFlight -= bytes.length
-      if (direction === "up") this.#session!.message(bytes)
-      else if (this.#isAlive()) this.#events.message(bytes)
-      if (direction === "down" && pipe.bytesInFlight === 0) this.#session!.drained()
+      if (direction === "up" && this.#isRelayAlive) this.#session!.message(bytes)
+      if (direction === "down" && this.#isAlive()) this.#events.message(bytes)
+      if (direction === "down" && pipe.bytesInFlight === 0 && this.#isRelayAlive) this.#session!.drained()
     })
   }
 
@@ -205,11 +213,15 @@ class Connection implements Wire {
     })
   }
 
+  get #isRelayAlive(): boolean {
+    return this.#session !== undefined && this.#network.relay === this.#relay
+  }
+
   #end(code: number): void {
     if (this.#isOver) return
     this.#isOver = true
     this.#network.forget(this)
-    this.#session?.ended()
+    if (this.#isRelayAlive) this.#session!.ended()
     if (this.#isAlive()) this.#events.end(code)
   }
 }
