@@ -161,7 +161,7 @@ export class Faults {
       if (first) void this.#world.changeManifest(first, this.#chance.percent(50) ? second : undefined)
     },
     // --- everybody ---
-    "hours or days pass": () => this.#world.time.leap(this.#chance.between(1, 60) * hourMs),
+    "hours or days pass": () => this.#world.time.leap(this.#chance.between(1, 100) * hourMs),
   }
 }
 
