@@ -75,6 +75,8 @@ export class Truth implements StoreWitness {
   readonly #byId: ReadonlyMap<string, Device>
   readonly #byMailbox: ReadonlyMap<string, string>
   readonly #time: VirtualTime
+  /** The first promise that the relay was seen to break: its own code must not catch it. */
+  failure: Broken | undefined
   #later: { readonly needs: readonly Device[]; readonly check: () => void }[] = []
 
   constructor(devices: readonly Device[], time: VirtualTime, prekeys: ReadonlyMap<string, string>) {
@@ -149,7 +151,7 @@ export class Truth implements StoreWitness {
     known.part.prekey = prekey
     const owner = this.ownerOfPrekey.get(prekey)
     if (owner !== known.to || this.#byMailbox.get(hex(mailbox)) !== known.to)
-      throw new Broken("P5", `an envelope for ${known.to.slice(0, 8)} is sealed to a key of another device`)
+      this.#fail("P5", `an envelope for ${known.to.slice(0, 8)} is sealed to a key of another device`)
   }
 
   stored(bytes: Uint8Array): void {
@@ -167,8 +169,12 @@ export class Truth implements StoreWitness {
     const { sealed, to, part } = known
     this.once([this.device(to)], () => {
       if (this.hasOpened(to, sealed.header) || this.mayStayClosed(sealed, to, part)) return
-      throw new Broken("P2", `${sealed.type} ${sealed.message.slice(0, 8)} was collected and is in no archive`)
+      this.#fail("P2", `${sealed.type} ${sealed.message.slice(0, 8)} was collected and is in no archive`)
     })
+  }
+
+  #fail(promise: string, what: string): void {
+    this.failure ??= new Broken(promise, what)
   }
 
   /** Whether there is an honest reason why this envelope was never opened. */

@@ -105,7 +105,8 @@ export class World {
       this.#journals.follow(device)
     }
     this.truth.catchUp()
-    if (this.#failure) throw this.#failure
+    const failure = this.#failure ?? this.truth.failure
+    if (failure) throw failure
   }
 
   /** P4: nothing of what is said can be read on the wire. */
