@@ -45,6 +45,8 @@ const retryMs = 15_000
 const publishRetryMs = 60_000
 /** Secrets are looked through for what can be erased at most so often. */
 const tidyEveryMs = 60_000
+/** And for what is to be made or published, unless the relay says that they run low. */
+const prekeysEverySeconds = 60
 /** The relay delivers what waits unasked and never says which is the last: so long a silence says it. */
 const quietMs = 60_000
 /** More than an honest relay has on its way; what is beyond is left at the relay. */
@@ -73,6 +75,8 @@ export class Courier {
   /** How far the relay's clock is ahead of this machine's, in seconds. */
   #relayAheadSeconds = 0
   #publishAfterMs = Number.NEGATIVE_INFINITY
+  /** When the prekeys were last found to be as they should, by the time of day, which decides when they are due. */
+  #prekeysSeenAt = Number.NEGATIVE_INFINITY
   #syncedAt = Number.NEGATIVE_INFINITY
   /** Times that the log was asked in vain because a peer is ahead; `undefined` if none is. */
   #behind: number | undefined
@@ -98,6 +102,7 @@ export class Courier {
       envelope: (sequence, bytes) => this.#arrived(sequence, bytes),
       prekeysLow: (held) => {
         this.#oneTimeAtRelay = held
+        this.#prekeysSeenAt = Number.NEGATIVE_INFINITY
         this.wake()
       },
       status: (status) => this.#setStatus(status),
@@ -176,6 +181,7 @@ export class Courier {
     this.#setAside.clear()
     this.#quietSince = this.#nowMs
     this.#oneTimeAtRelay = welcome.oneTimePrekeys
+    this.#prekeysSeenAt = Number.NEGATIVE_INFINITY
     this.#relayAheadSeconds = welcome.timeSeconds - this.#parts.home.now
     if (welcome.logSize > this.#parts.home.mirror.size) this.#syncedAt = Number.NEGATIVE_INFINITY
     this.wake()
@@ -220,11 +226,10 @@ export class Courier {
     for (const key of keys) await this.#attempt(async () => outbox.sealIfReady(key))
     if (carrier) await Promise.all(keys.map((key) => this.#attempt(() => outbox.submit(key, carrier))))
     if (this.#line) this.#tidy(prekeeper)
-    if (this.#link.live && prekeeper.isPublished()) this.#becomeReady()
+    if (this.#link.live && !this.ready && prekeeper.isPublished()) this.#becomeReady()
   }
 
   #becomeReady(): void {
-    if (this.ready) return
     this.ready = true
     this.#parts.home.vault.transaction((tx) => tx.put("counters", "last-ready", { n: this.#parts.home.now }))
   }
@@ -294,8 +299,8 @@ export class Courier {
   }
 
   async #publish(prekeeper: Prekeeper): Promise<void> {
-    if (this.#nowMs < this.#publishAfterMs) return
     const { home } = this.#parts
+    if (this.#nowMs < this.#publishAfterMs || Math.abs(home.now - this.#prekeysSeenAt) < prekeysEverySeconds) return
     prekeeper.replenish(this.#oneTimeAtRelay)
     for (let batch = prekeeper.unpublished(); batch && this.#link.live; batch = prekeeper.unpublished()) {
       const reset = !prekeeper.isConfirmed()
@@ -314,6 +319,7 @@ export class Courier {
       }
       prekeeper.confirmPublished(batch.ids)
     }
+    if (this.#link.live) this.#prekeysSeenAt = home.now
   }
 
   /**

@@ -8,6 +8,7 @@ export interface Channel {
   readonly tlsCertificate: Uint8Array | undefined
 }
 
+/** Neither is called from within `connect`, `send` or `close`. */
 export interface ChannelEvents {
   readonly message: (bytes: Uint8Array) => void
   /** Once, whoever ended it. `code` is the WebSocket close code, 1006 if there was none. */

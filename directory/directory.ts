@@ -76,6 +76,13 @@ export type Submitted =
   | { readonly outcome: "logged"; readonly index: number }
   | { readonly outcome: "waiting"; readonly proposal: Proposal }
 
+/** The folder's own files, and those of the log and of what waits for approval. */
+export interface DirectoryFiles {
+  readonly own: Files
+  readonly log: Files
+  readonly proposals: Files
+}
+
 export class Directory {
   readonly #parts: Parts
 
@@ -95,29 +102,32 @@ export class Directory {
   }
 
   /** Recovers the directory from its folder. Throws `ERR_USAGE` if another process has it open. */
-  static async open(folder: string, { clock, random }: DirectoryMachine): Promise<Directory> {
-    const files = durableFiles(folder)
-    const trust = await files.read(trustPath)
-    if (!trust)
-      throw new ValiseError("ERR_NOT_FOUND", "there is no directory in this folder", {
-        hint: "make one first, or restore the folder from its backup",
-      })
-    const release = lockFolder(folder)
+  static async open(folder: string, machine: DirectoryMachine): Promise<Directory> {
+    if (!(await durableFiles(folder).read(trustPath))) return notThere()
+    const files = {
+      own: durableFiles(folder),
+      log: durableFiles(logFolder(folder)),
+      proposals: durableFiles(resolve(folder, "proposals")),
+    }
+    return await Directory.on(files, machine, lockFolder(folder))
+  }
+
+  /** As `open`, on files that the caller has locked; `release` is called at the end, also of a failed opening. */
+  static async on(files: DirectoryFiles, { clock, random }: DirectoryMachine, release: () => void): Promise<Directory> {
     let writer: LogWriter | undefined
     try {
-      const trustText = fromUtf8(trust)
+      const trustText = fromUtf8((await files.own.read(trustPath)) ?? notThere())
       const anchor = readTrustFile(trustText)
-      const logKey = await readLogKey(files)
-      const log = durableFiles(logFolder(folder))
-      writer = await LogWriter.open({ files: log, origin: logOrigin(anchor.realm), key: logKey, clock })
+      const logKey = await readLogKey(files.own)
+      writer = await LogWriter.open({ files: files.log, origin: logOrigin(anchor.realm), key: logKey, clock })
       const ledger = await Ledger.open(anchor, writer, clock)
-      const proposals = await Proposals.open(durableFiles(resolve(folder, "proposals")), seconds(clock))
+      const proposals = await Proposals.open(files.proposals, seconds(clock))
       const machine = { clock, random }
       return new Directory({
         anchor,
         machine,
-        files,
-        logFiles: log,
+        files: files.own,
+        logFiles: files.log,
         trustText,
         logKey,
         writer,
@@ -372,4 +382,10 @@ interface Parts {
 function waiting(submitted: Submitted): Proposal {
   if (submitted.outcome === "waiting") return submitted.proposal
   throw new ValiseError("ERR_INTERNAL", "a change was logged without the approval that it needs")
+}
+
+function notThere(): never {
+  throw new ValiseError("ERR_NOT_FOUND", "there is no directory in this folder", {
+    hint: "make one first, or restore the folder from its backup",
+  })
 }

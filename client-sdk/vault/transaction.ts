@@ -2,7 +2,7 @@
 import type { z } from "zod"
 import type { Incarnation } from "../../protocol/address.ts"
 import { utf8 } from "../../protocol/bytes.ts"
-import { decodeCbor, encodeCbor } from "../../protocol/cbor.ts"
+import { decodeOwnCbor, encodeCbor } from "../../protocol/cbor.ts"
 import { ValiseError } from "../../protocol/errors.ts"
 import { writeHead, toggled, type Head, type VolatileHead } from "./head.ts"
 import { checkJournal, decodeJournalRecord, nextJournalRecord } from "./journal.ts"
@@ -54,7 +54,7 @@ export class Reader<C extends CollectionTable, E extends string> implements Read
     collection: N,
     range: ListRange = {},
   ): Iterable<readonly [key: string, value: ValueOf<C, N>]> {
-    return this.#listed(collection, selected(this.#keys(collection), range))
+    return this.#listed(collection, this.#places(collection), range)
   }
 
   count(collection: NameOf<C>): number {
@@ -123,22 +123,28 @@ export class Reader<C extends CollectionTable, E extends string> implements Read
     return this.#collection(collection).shape as z.ZodType<ValueOf<C, N>>
   }
 
-  *#listed<N extends NameOf<C>>(collection: N, keys: readonly string[]) {
-    for (const key of keys) {
-      const value = this.get(collection, key)
-      if (value !== undefined) yield [key, value] as const
+  *#listed<N extends NameOf<C>>(collection: N, places: ReadonlyMap<string, Place>, range: ListRange) {
+    for (const key of selected([...places.keys()], range)) {
+      const bytes = this.valueAt(places.get(key)!)
+      if (bytes) yield [key, this.#decode(collection, bytes)] as const
     }
   }
 
-  #keys(collection: NameOf<C>): string[] {
-    this.#collection(collection)
+  /** By key. */
+  #places(collection: NameOf<C>): ReadonlyMap<string, Place> {
+    const volatile = this.#collection(collection).volatile ?? false
     const entries = this.rows().entries(this.keys.collectionTag(collection))
-    return Array.from(entries, (entry) => this.cipher.openName(entry))
+    return new Map(
+      Array.from(entries, (entry) => {
+        const place = { collection: entry.collection, id: entry.id, volatile }
+        return [this.cipher.openName(entry), place]
+      }),
+    )
   }
 
   #decode<N extends NameOf<C>>(collection: N, bytes: Uint8Array): ValueOf<C, N> {
     try {
-      return decodeCbor(this.shape(collection), bytes)
+      return decodeOwnCbor(this.shape(collection), bytes)
     } catch (cause) {
       throw new ValiseError("ERR_VAULT", `a record of ${collection} has an unknown shape`, {
         cause,
@@ -175,7 +181,7 @@ export class Writer<C extends CollectionTable, E extends string> extends Reader<
     const bytes = encoding(() => encodeCbor(value as object))
     if (utf8(key).length > vaultLimits.keyBytesMax || bytes.length > vaultLimits.valueBytesMax)
       throw new ValiseError("ERR_TOO_LARGE", `too large for a record of ${collection}`)
-    decodeCbor(this.shape(collection), bytes)
+    decodeOwnCbor(this.shape(collection), bytes)
     this.#put(place, key, bytes)
   }
 

@@ -12,6 +12,8 @@ export class VaultKeys {
   readonly sealKey: Uint8Array
   readonly #tagKey: Uint8Array
   readonly #fingerprintKey: Uint8Array
+  /** There are a dozen collections, and each use of one asks for its tag. */
+  readonly #collectionTags = new Map<string, Uint8Array>()
 
   /** @param dataKey 32 bytes; not kept. */
   constructor(dataKey: Uint8Array, random: Random) {
@@ -22,7 +24,11 @@ export class VaultKeys {
   }
 
   collectionTag(collection: string): Uint8Array {
-    return mac(this.#tagKey, fields("collection", collection)).slice(0, collectionTagBytes)
+    const known = this.#collectionTags.get(collection)
+    if (known) return known
+    const tag = mac(this.#tagKey, fields("collection", collection)).slice(0, collectionTagBytes)
+    this.#collectionTags.set(collection, tag)
+    return tag
   }
 
   recordId(collection: string, key: string): Uint8Array {

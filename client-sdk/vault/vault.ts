@@ -3,6 +3,7 @@
  * (docs/vault.md; SPEC "Vault"). Several processes may hold the same vault open (docs/vault-sharing.md).
  */
 import type { Incarnation } from "../../protocol/address.ts"
+import { equal } from "../../protocol/bytes.ts"
 import { ValiseError } from "../../protocol/errors.ts"
 import { wipe } from "../../protocol/primitives.ts"
 import { seconds, type Machine } from "../../system/machine.ts"
@@ -11,7 +12,7 @@ import { dataKeyContext, decodeHeader, encodeHeader } from "./header.ts"
 import { emptyJournal, type JournalCheck } from "./journal.ts"
 import { lock, unlock, type UnlockSecret } from "./lock.ts"
 import type { CollectionTable, ReadTx, VaultAbout, VaultSchema, VaultTx } from "./schema.ts"
-import type { VaultStorage } from "./storage.ts"
+import type { StorageReadTx, VaultStorage } from "./storage.ts"
 import { ownPrefix, Reader, Writer } from "./transaction.ts"
 import { tampered, VaultKeys } from "./vault-keys.ts"
 
@@ -33,6 +34,8 @@ export class Vault<C extends CollectionTable, E extends string> {
   #cancelPoll: (() => void) | undefined
   #foreignVersion: number
   #transactionsSeen: number
+  /** The head as it was last read, opened. */
+  #head: { readonly sealed: Uint8Array; readonly head: Head } | undefined
 
   /** Makes a vault in an empty storage. Throws `ERR_USAGE` if the storage holds one. The vault closes the storage. */
   static async create<C extends CollectionTable, E extends string>(
@@ -203,6 +206,7 @@ export class Vault<C extends CollectionTable, E extends string> {
     this.#stopPoll()
     this.#listeners.clear()
     this.#keys.erase()
+    this.#head = undefined
     this.#storage.close()
   }
 
@@ -220,7 +224,7 @@ export class Vault<C extends CollectionTable, E extends string> {
 
   #read<T>(body: (tx: Reader<C, E>) => T): T {
     return this.#storage.read((rows) => {
-      const tx = new Reader(rows, this.#keys, this.#schema, readHead(rows, this.#keys))
+      const tx = new Reader(rows, this.#keys, this.#schema, this.#readHead(rows))
       try {
         return synchronous(body(tx))
       } finally {
@@ -229,10 +233,19 @@ export class Vault<C extends CollectionTable, E extends string> {
     })
   }
 
+  /** Opened anew only if it has changed: every transaction reads it, and most change nothing. */
+  #readHead(rows: StorageReadTx): Head {
+    const sealed = rows.meta("head")
+    if (sealed && this.#head && equal(sealed, this.#head.sealed)) return this.#head.head
+    const head = readHead(rows, this.#keys)
+    if (sealed) this.#head = { sealed: sealed.slice(), head }
+    return head
+  }
+
   #write<T>(body: (tx: Writer<C, E>) => T): T {
     let transactions = this.#transactionsSeen
     const result = this.#storage.transaction((rows) => {
-      const head = readHead(rows, this.#keys)
+      const head = this.#readHead(rows)
       if (head.transactions < this.#transactionsSeen) throw tampered("the vault went back in time while it was open")
       const tx = new Writer(rows, this.#keys, this.#schema, head, seconds(this.#machine.clock))
       try {

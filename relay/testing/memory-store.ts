@@ -12,7 +12,7 @@ import type { Appended, MailboxStore, Quota, Sequence, StoreContents, StoredEnve
 /** What survives a crash, and the one store that may be open on it. */
 export class MemoryDisk {
   readonly #schedule: (sync: () => void) => void
-  readonly #state: State = { boxes: new Map(), floor: 1, prekeys: new Map(), taken: new Map() }
+  #state: State = { boxes: new Map(), floor: 1, prekeys: new Map(), taken: new Map() }
   #store: MemoryStore | undefined
   #isBroken = false
 
@@ -32,9 +32,19 @@ export class MemoryDisk {
     return this.#store
   }
 
-  /** The process dies: what was not synced is gone, and its promises are never settled. */
-  crash(): void {
-    this.#store?.die()
+  /** Another disk with the same bytes. */
+  copy(schedule?: (sync: () => void) => void): MemoryDisk {
+    const disk = new MemoryDisk(schedule)
+    disk.#state = structuredClone(this.#state)
+    return disk
+  }
+
+  /**
+   * The process dies, and what waited for a sync never gets its answer. Most of it is gone; a torn write leaves some.
+   * @param torn of so many changes that waited, in their order, how many reached the disk all the same
+   */
+  crash(torn: (waiting: number) => number = () => 0): void {
+    this.#store?.die(torn)
     this.#store = undefined
   }
 
@@ -83,7 +93,7 @@ class MemoryStore implements MailboxStore {
   readonly #state: State
   readonly #quota: Quota
   readonly #disk: Disk
-  #unsynced: { readonly apply: () => void; readonly refuse: () => void }[] = []
+  #unsynced: { readonly change: () => void; readonly apply: () => void; readonly refuse: () => void }[] = []
   #hasFailed = false
   #isOver = false
   #whenSynced: () => void = () => undefined
@@ -211,9 +221,10 @@ class MemoryStore implements MailboxStore {
     this.#disk.closed()
   }
 
-  die(): void {
+  die(torn: (waiting: number) => number): void {
     this.#isOver = true
-    this.#unsynced = []
+    const waiting = this.#unsynced.splice(0)
+    for (const { change } of waiting.slice(0, torn(waiting.length))) change()
   }
 
   #prekeys(device: DeviceId): Prekeys {
@@ -239,6 +250,7 @@ class MemoryStore implements MailboxStore {
     if (this.#unsynced.length === 0) this.#disk.schedule(() => this.#sync())
     return new Promise<T>((resolve, reject) =>
       this.#unsynced.push({
+        change,
         apply: () => resolve(change()),
         refuse: () => reject(unavailable("the disk failed a sync of the mailbox store")),
       }),

@@ -71,3 +71,22 @@ test("after a failed sync every write is refused until the store is opened anew,
   expect(await reopened.append(mailbox, blindOf(2), 2, bytes)).toEqual({ outcome: "stored", minute: 2 })
   expect(await reopened.read(mailbox, 0, 10)).toHaveLength(2)
 })
+
+test("a torn write leaves the first of what waited, and answers nobody", async () => {
+  const { disk } = heldDisk()
+  const store = disk.open()
+  let answered = 0
+  for (const n of [1, 2, 3]) void store.append(mailbox, blindOf(n), n, bytes).finally(() => answered++)
+  disk.crash((waiting) => waiting - 1)
+  const minutes = (await disk.open().read(mailbox, 0, 10)).map(({ minute }) => minute)
+  expect({ answered, minutes }).toEqual({ answered: 0, minutes: [1, 2] })
+})
+
+test("a copy of a disk goes its own way", async () => {
+  const disk = new MemoryDisk()
+  await disk.open().append(mailbox, blindOf(1), 1, bytes)
+  const copy = disk.copy()
+  await copy.open().append(mailbox, blindOf(2), 2, bytes)
+  disk.crash()
+  expect(await disk.open().read(mailbox, 0, 10)).toHaveLength(1)
+})
