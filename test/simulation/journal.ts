@@ -208,7 +208,10 @@ export class Journals {
   #delivered(sender: Device, message: string, to: string): void {
     const { truth } = this.#parts
     truth.delivered.add(`${message}:${to}`)
-    const sealed = [...truth.sealed.values()].find((each) => each.message === message && each.sender === sender)
+    // What one device of a PoC sends, the others hold a copy of, and the receipts come to each.
+    const sealed = [...truth.sealed.values()].find(
+      (each) => each.message === message && each.sender.atRest.poc === sender.atRest.poc,
+    )
     truth.once([truth.device(to)], () => {
       if (!sealed || !truth.hasOpened(to, sealed.header))
         throw new Broken("P3", `${sender.name} shows ${message.slice(0, 8)} as delivered, and it was not opened`)
