@@ -85,7 +85,12 @@ export function words({ bench, machine, configuration, figures }: Report): strin
   for (const { id, value, unit, against, ratio, min, max, runs } of figures)
     rows.push([id, ...[value, unit, against ?? "", ratio ?? "", min, max, runs].map(String)])
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
-  const lines = rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column]!)).join("  ").trimEnd())
+  const lines = rows.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column]!))
+      .join("  ")
+      .trimEnd(),
+  )
   return [`${bench}: ${cpu}, ${cores} cores, ${memoryGb} GB, Node ${node}`, ...configuration, "", ...lines].join("\n")
 }
 

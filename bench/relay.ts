@@ -90,7 +90,9 @@ async function acceptLatency(
     const syncs = JSON.parse(String((await said)[0])) as number[]
     ours.push(percentile(waits, 0.99))
     disk.push(percentile(syncs, 0.99))
-    note(`accept p99 ${ours.at(-1)!.toFixed(2)} ms of ${waits.length}, fdatasync p99 ${disk.at(-1)!.toFixed(2)} ms of ${syncs.length}`)
+    note(
+      `accept p99 ${ours.at(-1)!.toFixed(2)} ms of ${waits.length}, fdatasync p99 ${disk.at(-1)!.toFixed(2)} ms of ${syncs.length}`,
+    )
   }
   return figure("accept-p99-vs-fsync", "ms", ours, disk)
 }

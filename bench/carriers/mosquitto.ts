@@ -19,7 +19,12 @@ const settings = {
 export async function openMosquitto(folder: string, load: Load): Promise<Carrier> {
   const port = await freePort()
   const config = join(folder, "mosquitto.conf")
-  const lines = Object.entries({ listener: `${port} 127.0.0.1`, ...settings, persistence_location: `${folder}/`, user: "root" })
+  const lines = Object.entries({
+    listener: `${port} 127.0.0.1`,
+    ...settings,
+    persistence_location: `${folder}/`,
+    user: "root",
+  })
   writeFileSync(config, lines.map(([name, value]) => `${name} ${value}\n`).join(""))
   const child = await startTheirs("mosquitto", ["-c", config], port)
   const recipients = await Promise.all(

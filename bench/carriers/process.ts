@@ -6,8 +6,13 @@ import { createInterface } from "node:readline"
 import { after } from "./carrier.ts"
 
 /** Starts one of our own programs and resolves to the first line that it prints. */
-export async function startOurs(script: string, args: readonly string[]): Promise<{ child: ChildProcess; line: string }> {
-  const child = spawn(process.execPath, [script, ...args], { stdio: ["pipe", "pipe", "inherit"] })
+export async function startOurs(
+  script: string,
+  args: readonly string[],
+): Promise<{ child: ChildProcess; line: string }> {
+  const child = spawn(process.execPath, [...(process.env.PROF?.split(" ") ?? []), script, ...args], {
+    stdio: ["pipe", "pipe", "inherit"],
+  })
   stopWithUs(child)
   const [line] = (await Promise.race([
     once(createInterface(child.stdout), "line"),
@@ -74,9 +79,10 @@ export function corked(socket: Socket): Socket {
 async function listens(port: number): Promise<void> {
   for (;;) {
     const socket = connect(port, "127.0.0.1")
-    const opened = await Promise.race([once(socket, "connect").then(() => true), once(socket, "close").then(() => false)]).catch(
-      () => false,
-    )
+    const opened = await Promise.race([
+      once(socket, "connect").then(() => true),
+      once(socket, "close").then(() => false),
+    ]).catch(() => false)
     socket.destroy()
     if (opened) return
     await after(50)

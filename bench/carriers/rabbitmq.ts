@@ -60,7 +60,9 @@ export async function openRabbit(folder: string, load: Load): Promise<Carrier> {
       recipient.ack(message)
     })
   }
-  const sending = await Promise.all(connections.slice(0, senders).map((connection) => connection.createConfirmChannel()))
+  const sending = await Promise.all(
+    connections.slice(0, senders).map((connection) => connection.createConfirmChannel()),
+  )
   return {
     name: "RabbitMQ",
     configuration: `RabbitMQ: ${mailboxes} durable classic queues (version 2), persistent messages, publisher confirms, acknowledgements, prefetch ${prefetch}, ${2 * senders} connections; it syncs`,

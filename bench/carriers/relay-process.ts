@@ -7,14 +7,14 @@ import type { DirectoryView, ServedDevice } from "../../relay/directory-view.ts"
 import { relayLog } from "../../relay/log.ts"
 import { Relay } from "../../relay/relay.ts"
 import { serveRelay } from "../../relay/server.ts"
-import { openSqliteStore } from "../../relay/store-sqlite.ts"
+import { openSegmentStore } from "../../relay/store-segment.ts"
 import { nodeClock as clock, nodeRandom as random } from "../../system/node.ts"
 import { realm, relayCertificate, relayHost, relayKey } from "../../test/support/login.ts"
 import { benchDevices } from "./devices.ts"
 
 const [folder, count] = process.argv.slice(2)
 const quota = { envelopesMax: 10_000_000, bytesMax: 2 ** 40 }
-const store = await openSqliteStore(folder!, { quota })
+const store = await openSegmentStore(folder!, { quota })
 const served: ServedDevice[] = benchDevices(Number(count)).map(({ id, key, poc }) => ({
   device: id,
   key: key.publicKey,

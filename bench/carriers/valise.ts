@@ -27,7 +27,9 @@ export async function openValise(folder: string): Promise<Valise> {
     bytes.set([1, 1])
     bytes.set(boxes[mailbox]!, 2)
   })
-  const digests = load.payloads.map(({ bytes }) => new Uint8Array(createHash("sha3-256").update(bytes).digest()) as Hash)
+  const digests = load.payloads.map(
+    ({ bytes }) => new Uint8Array(createHash("sha3-256").update(bytes).digest()) as Hash,
+  )
   const known: Known = { load, boxes, digests }
   const script = join(import.meta.dirname, "relay-process.ts")
   const { child, line: url } = await startOurs(script, [folder, `${devices.length}`])
