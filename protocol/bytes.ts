@@ -72,9 +72,7 @@ export function u16be(value: number): Uint8Array {
 }
 
 export function u32be(value: number): Uint8Array {
-  const out = new Uint8Array(4)
-  new DataView(out.buffer).setUint32(0, value)
-  return out
+  return Uint8Array.of(value >>> 24, (value >>> 16) & 255, (value >>> 8) & 255, value & 255)
 }
 
 export function u64be(value: number): Uint8Array {

@@ -53,6 +53,11 @@ export class SegmentLog {
     return this.#error
   }
 
+  /** Nothing waits to be written. */
+  get isIdle(): boolean {
+    return this.#batches.length === 0
+  }
+
   /** Copies the record into the batch that forms. */
   add({ kind, mailbox, sequence, minute, body }: NewRecord): Added {
     const length = body.reduce((sum, part) => sum + part.length, 0)

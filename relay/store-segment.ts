@@ -63,6 +63,7 @@ class SegmentStore implements MailboxStore {
   /** One at a time. */
   #maintenance: Promise<unknown> = Promise.resolve()
   #closed: Promise<void> | undefined
+  #isRoomy = true
   #underWay = 0
   #nothingUnderWay: () => void = () => undefined
 
@@ -309,10 +310,11 @@ class SegmentStore implements MailboxStore {
   }
 
   #hasRoom(): boolean {
-    const { folder, headroomBytes } = this.#parts
-    if (headroomBytes === 0) return true
+    const { folder, headroomBytes, log } = this.#parts
+    // Once for each batch: asking costs as much as adding.
+    if (!log.isIdle) return this.#isRoomy
     const { bavail, bsize } = statfsSync(folder)
-    return bavail * bsize >= headroomBytes
+    return (this.#isRoomy = bavail * bsize >= headroomBytes)
   }
 }
 

@@ -46,7 +46,7 @@ export class Load {
   /** @param dress writes what the carrier wants to see in the first bytes */
   constructor(dress: (bytes: Buffer, mailbox: number) => void = () => undefined) {
     this.payloads = Array.from({ length: mailboxes * perMailbox }, (_, serial) => {
-      const bytes = randomBytes(payloadBytes)
+      const bytes = Buffer.from(new Uint8Array(randomBytes(payloadBytes)).buffer)
       const mailbox = serial % mailboxes
       dress(bytes, mailbox)
       bytes.writeUInt32BE(serial, serialAt)

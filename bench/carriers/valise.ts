@@ -30,7 +30,15 @@ export async function openValise(folder: string): Promise<Valise> {
   const digests = load.payloads.map(
     ({ bytes }) => new Uint8Array(createHash("sha3-256").update(bytes).digest()) as Hash,
   )
-  const known: Known = { load, boxes, digests }
+  const known: Known = {
+    load,
+    boxes,
+    digestOf: (envelope) => {
+      const { bytes } = load.payloads[serialOf(envelope)]!
+      if (!bytes.equals(envelope)) throw new Error("another envelope arrived than was sent")
+      return digests[serialOf(envelope)]!
+    },
+  }
   const script = join(import.meta.dirname, "relay-process.ts")
   const { child, line: url } = await startOurs(script, [folder, `${devices.length}`])
   const lines = await Promise.all(devices.map((device) => Line.open(url, device, known)))
@@ -53,7 +61,7 @@ export async function openValise(folder: string): Promise<Valise> {
 interface Known {
   readonly load: Load
   readonly boxes: readonly MailboxId[]
-  readonly digests: readonly Hash[]
+  readonly digestOf: (envelope: Uint8Array) => Hash
 }
 
 /** One device's connection. */
@@ -85,6 +93,7 @@ class Line {
       host: relayHost,
       judgeRelay: (certificate) => (Buffer.from(relayCertificate).equals(certificate) ? relayKey.publicKey : undefined),
       random: (length) => new Uint8Array(randomBytes(length)),
+      hashOf: (envelope) => this.#known.digestOf(envelope),
     })
     this.#socket.on("open", () => this.#socket.send(this.#connection.hello()))
     this.#socket.on("message", (data: Buffer) => this.#take(data))
@@ -121,7 +130,7 @@ class Line {
       const { payload, blind } = this.#submitted.get(about)!
       this.#submitted.delete(about)
       if (this.#receipts++ % receiptsPerCheck === 0) {
-        const digest = this.#known.digests[payload.serial]!
+        const digest = this.#known.digestOf(payload.bytes)
         const item = { blind, digest, mailbox: this.#known.boxes[payload.mailbox]! }
         const receipt = { relay: relayHost, batch, index, path, minute }
         if (!verifyRelayReceipt(relayKey.publicKey, realm, receipt, item)) throw new Error("a wrong receipt")
@@ -146,5 +155,3 @@ class Line {
 const collectAfterMs = 5
 /** A signature in so many is checked: the sender's processor is not what is measured. */
 const receiptsPerCheck = 64
-
-void serialOf
