@@ -2,7 +2,8 @@
  * The mailbox store on append-only segment files: an envelope is written once, in a row with all that arrive with it,
  * and is gone when its file is removed. Prekeys, which are few, and the lock on the folder are the SQLite store's.
  */
-import { readSync, statfsSync } from "node:fs"
+import { existsSync, readSync, rmSync, statfsSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
 import type { DeviceId, MailboxId } from "../protocol/address.ts"
 import { equal } from "../protocol/bytes.ts"
 import { ValiseError } from "../protocol/errors.ts"
@@ -27,7 +28,7 @@ export interface SegmentStoreOptions {
 
 /** As `openSqliteStore`, of which everything but the envelopes is kept. */
 export async function openSegmentStore(folder: string, options: SegmentStoreOptions = {}): Promise<MailboxStore> {
-  const prekeys = await openSqliteStore(folder, { headroomBytes: 0 })
+  const prekeys = await openPrekeys(folder)
   try {
     return await openOver(folder, prekeys, options)
   } catch (error) {
@@ -44,6 +45,24 @@ export async function openOver(
 ): Promise<MailboxStore> {
   const { index, log } = await openSegments(folder)
   return new SegmentStore({ folder, index, log, prekeys, quota, headroomBytes })
+}
+
+/** SQLite cannot even read without room for its index: on a full disk a small file gives up its own. */
+async function openPrekeys(folder: string): Promise<MailboxStore> {
+  const reserve = join(folder, "mailboxes.reserve")
+  const open = () => openSqliteStore(folder, { headroomBytes: 0 })
+  const prekeys = await open().catch((error: unknown) => {
+    if (!existsSync(reserve)) throw error
+    rmSync(reserve)
+    return open()
+  })
+  try {
+    if (!existsSync(reserve)) writeFileSync(reserve, new Uint8Array(reserveBytes), { mode: 0o600 })
+  } catch {
+    // There is no room for it: made at the next opening.
+    rmSync(reserve, { force: true })
+  }
+  return prekeys
 }
 
 type Prekeys = Pick<
@@ -370,6 +389,7 @@ const defaultQuota: Quota = { envelopesMax: chosen.mailboxEnvelopesMax, bytesMax
 const segmentBytesMax = 64 * 1024 * 1024
 /** What waits for the disk, in memory. Beyond it the disk is too slow for what is asked, and waiting would not help. */
 const unsyncedBytesMax = 64 * 1024 * 1024
+const reserveBytes = 128 * 1024
 const recentBytesMax = 8 * 1024 * 1024
 const readTogether = 64
 /** Whoever gives one blind to many envelopes does not get them all compared with each of the others. */
