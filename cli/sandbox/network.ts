@@ -20,7 +20,7 @@ import { DirectoryMirror } from "../../relay/directory-mirror.ts"
 import { relayLog } from "../../relay/log.ts"
 import { Relay } from "../../relay/relay.ts"
 import { serveRelay } from "../../relay/server.ts"
-import { openSqliteStore } from "../../relay/store-sqlite.ts"
+import { openSegmentStore } from "../../relay/store-segment.ts"
 import { seconds } from "../../system/machine.ts"
 import { nodeMachine } from "../../system/node.ts"
 import { findHome, type HomePlace } from "../homes.ts"
@@ -259,7 +259,7 @@ export async function startRelay(
     log,
   })
   opened.defer(() => mirror.stop())
-  const store = await openSqliteStore(join(folder, "relay"))
+  const store = await openSegmentStore(join(folder, "relay"))
   opened.defer(() => store.close())
   const { certificate } = directory.state.relay(relayHost)!
   const key = relayKey(join(folder, "relay"))
