@@ -135,7 +135,7 @@ export class SegmentIndex {
     for (const box of this.boxes.values()) {
       if (box.oldestMinute >= beforeMinute) continue
       box.oldestMinute = Infinity
-      for (const entry of [...box.entries]) {
+      for (const entry of box.entries) {
         if (entry.state === "deleted") continue
         if (entry.minute >= beforeMinute) box.oldestMinute = Math.min(box.oldestMinute, entry.minute)
         else {
@@ -153,7 +153,7 @@ export class SegmentIndex {
     if (!box) return
     this.floor = Math.max(this.floor, box.next)
     this.boxes.delete(keyOf(mailbox))
-    for (const entry of [...box.entries]) this.delete(entry)
+    for (const entry of box.entries) this.delete(entry)
   }
 
   /** An envelope stands in another place now. */
@@ -219,7 +219,7 @@ export class SegmentIndex {
     for (const box of this.boxes.values()) {
       box.entries.sort((a, b) => a.sequence - b.sequence)
       let last: Entry | undefined
-      for (const entry of [...box.entries]) {
+      for (const entry of box.entries) {
         if (this.#collected.has(`${keyOf(box.mailbox)}${entry.sequence}`) || entry.sequence === last?.sequence)
           this.delete(entry)
         else last = entry
@@ -268,6 +268,16 @@ const counterBytes = mailboxBytes + 8
 /** A `Map` needs text; this is the shortest way to it. */
 const keyOf = (mailbox: Uint8Array): string =>
   Buffer.from(mailbox.buffer, mailbox.byteOffset, mailbox.length).toString("latin1")
+
+/** Damage that may be an envelope leaves as envelopes do. */
+export function expireDamage(segment: Segment, beforeMinute: number): void {
+  const old = segment.damaged.filter(({ minute }) => minute < beforeMinute)
+  if (old.length === 0) return
+  segment.damaged = segment.damaged.filter(({ minute }) => minute >= beforeMinute)
+  segment.dirty.push(...old)
+  segment.live -= old.length
+  for (const { bytes } of old) segment.liveBytes -= bytes
+}
 
 /** Index of the first entry whose sequence is above this one. */
 export function firstAfter(entries: readonly Entry[], after: number): number {

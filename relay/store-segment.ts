@@ -2,20 +2,21 @@
  * The mailbox store on append-only segment files: an envelope is written once, in a row with all that arrive with it,
  * and is gone when its file is removed. Prekeys, which are few, and the lock on the folder are the SQLite store's.
  */
-import { existsSync, readSync, rmSync, statfsSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { statfsSync } from "node:fs"
 import type { DeviceId, MailboxId } from "../protocol/address.ts"
 import { equal } from "../protocol/bytes.ts"
 import { ValiseError } from "../protocol/errors.ts"
 import { chosen } from "../protocol/limits.ts"
 import { clean, removeEmptied, saveCounters, type CleanParts } from "./segment-clean.ts"
-import { firstAfter, type Box, type Entry, type Segment } from "./segment-index.ts"
+import { expireDamage, firstAfter, type Box, type Entry } from "./segment-index.ts"
 import { openSegments } from "./segment-open.ts"
-import { blindOf, bodyOf, isBodySound, readHead } from "./segment-record.ts"
+import { openPrekeys } from "./segment-prekeys.ts"
+import { readBody, readNow, Recent } from "./segment-read.ts"
+import { blindOf } from "./segment-record.ts"
 import type { SegmentReply } from "./segment-inspect-thread.ts"
 import { mergedContents } from "./segment-inspect.ts"
-import { noRoom, openSqliteStore } from "./store-sqlite.ts"
-import { errorOf, troubleOf } from "./store-sqlite-trouble.ts"
+import { noRoom } from "./store-sqlite.ts"
+import { errorOf } from "./store-sqlite-trouble.ts"
 import { StoreThread } from "./store-sqlite-thread.ts"
 import { blindBytes, mailboxBytes, requireCount, requireLength } from "./store.ts"
 import type { Appended, MailboxStore, Quota, Sequence, StoreContents, StoredEnvelope } from "./store.ts"
@@ -47,24 +48,6 @@ export async function openOver(
   return new SegmentStore({ folder, index, log, prekeys, quota, headroomBytes })
 }
 
-/** SQLite cannot even read without room for its index: on a full disk a small file gives up its own. */
-async function openPrekeys(folder: string): Promise<MailboxStore> {
-  const reserve = join(folder, "mailboxes.reserve")
-  const open = () => openSqliteStore(folder, { headroomBytes: 0 })
-  const prekeys = await open().catch((error: unknown) => {
-    if (!existsSync(reserve)) throw error
-    rmSync(reserve)
-    return open()
-  })
-  try {
-    if (!existsSync(reserve)) writeFileSync(reserve, new Uint8Array(reserveBytes), { mode: 0o600 })
-  } catch {
-    // There is no room for it: made at the next opening.
-    rmSync(reserve, { force: true })
-  }
-  return prekeys
-}
-
 type Prekeys = Pick<
   MailboxStore,
   "putPrekeys" | "takePrekey" | "countPrekeys" | "expire" | "forget" | "inspect" | "close"
@@ -87,7 +70,7 @@ class SegmentStore implements MailboxStore {
   #nothingUnderWay: () => void = () => undefined
 
   constructor(parts: Parts) {
-    this.#parts = { ...parts, bodyOf: (entry) => this.#bodyOf(entry) }
+    this.#parts = { ...parts, bodyOf: readBody }
   }
 
   append(mailbox: MailboxId, blind: Uint8Array, minute: number, bytes: Uint8Array): Promise<Appended> {
@@ -127,7 +110,7 @@ class SegmentStore implements MailboxStore {
       for (let last = after; found.length < max;) {
         const entries = this.#keptAfter(mailbox, last, Math.min(max - found.length, readTogether))
         if (entries.length === 0) break
-        const bodies = await Promise.all(entries.map((entry) => entry.body ?? this.#bodyOf(entry)))
+        const bodies = await Promise.all(entries.map(readBody))
         entries.forEach(({ sequence, minute, length }, i) => {
           last = sequence
           const body = bodies[i]
@@ -163,7 +146,7 @@ class SegmentStore implements MailboxStore {
       const { index, log, prekeys } = this.#parts
       if (log.error !== undefined) throw log.error
       const deleted = index.expire(beforeMinute)
-      for (const segment of log.segments) dropDamage(segment, beforeMinute)
+      for (const segment of log.segments) expireDamage(segment, beforeMinute)
       await this.#guarded(() => prekeys.expire(beforeMinute))
       const isClean = log.segments.every(({ dirty, notes }) => dirty.length === 0 && notes.length === 0)
       if (!isClean) await this.#maintain(() => clean(this.#parts))
@@ -314,20 +297,6 @@ class SegmentStore implements MailboxStore {
     return entry?.sequence === sequence && entry.state === "kept" ? entry : undefined
   }
 
-  async #bodyOf(entry: Entry): Promise<Buffer | undefined> {
-    if (entry.body) return entry.body
-    const { segment, at } = entry
-    const record = Buffer.allocUnsafeSlow(entry.bytes)
-    try {
-      await segment.handle!.read(record, 0, record.length, at)
-    } catch (error) {
-      if (entry.state === "deleted") return undefined
-      if (entry.segment !== segment) return this.#bodyOf(entry)
-      throw errorOf(troubleOf(error))
-    }
-    return bodyIn(record, { ...entry, segment, at })
-  }
-
   #hasRoom(): boolean {
     const { folder, headroomBytes, log } = this.#parts
     // Once for each batch: asking costs as much as adding.
@@ -337,60 +306,11 @@ class SegmentStore implements MailboxStore {
   }
 }
 
-/** The newest envelopes stay in memory for a while: most are delivered at once. */
-class Recent {
-  #entries: Entry[] = []
-  #from = 0
-  #bytes = 0
-
-  add(entry: Entry): void {
-    this.#entries.push(entry)
-    this.#bytes += entry.bytes
-    while (this.#bytes > recentBytesMax) {
-      const oldest = this.#entries[this.#from++]!
-      this.#bytes -= oldest.bytes
-      oldest.body = undefined
-    }
-    if (this.#from < 4096) return
-    this.#entries = this.#entries.slice(this.#from)
-    this.#from = 0
-  }
-}
-
-/** For the rare comparison with what may be the same: within the call, so that answers keep the order of the calls. */
-function readNow(entry: Entry): Buffer | undefined {
-  const record = Buffer.allocUnsafeSlow(entry.bytes)
-  try {
-    readSync(entry.segment.handle!.fd, record, 0, record.length, entry.at)
-  } catch {
-    return undefined
-  }
-  return bodyIn(record, entry)
-}
-
-/** Checked against what was asked for, not only against itself. */
-function bodyIn(record: Buffer, { segment, at, sequence, box }: Entry): Buffer | undefined {
-  const head = readHead(record, segment.nonce, at)
-  if (head?.kind !== "envelope" || head.sequence !== sequence || !equal(head.mailbox, box.mailbox)) return undefined
-  return isBodySound(record, head) ? bodyOf(record, head) : undefined
-}
-
-function dropDamage(segment: Segment, beforeMinute: number): void {
-  const old = segment.damaged.filter(({ minute }) => minute < beforeMinute)
-  if (old.length === 0) return
-  segment.damaged = segment.damaged.filter(({ minute }) => minute >= beforeMinute)
-  segment.dirty.push(...old)
-  segment.live -= old.length
-  for (const { bytes } of old) segment.liveBytes -= bytes
-}
-
 const defaultQuota: Quota = { envelopesMax: chosen.mailboxEnvelopesMax, bytesMax: chosen.mailboxBytesMax }
 /** Some 12,000 envelopes: rewritten once when the store is opened, and a blink to remove. */
 const segmentBytesMax = 64 * 1024 * 1024
 /** What waits for the disk, in memory. Beyond it the disk is too slow for what is asked, and waiting would not help. */
 const unsyncedBytesMax = 64 * 1024 * 1024
-const reserveBytes = 128 * 1024
-const recentBytesMax = 8 * 1024 * 1024
 const readTogether = 64
 /** Whoever gives one blind to many envelopes does not get them all compared with each of the others. */
 const comparedMax = 8

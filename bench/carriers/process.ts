@@ -10,7 +10,7 @@ export async function startOurs(
   script: string,
   args: readonly string[],
 ): Promise<{ child: ChildProcess; line: string }> {
-  const child = spawn(process.execPath, [...(process.env.PROF?.split(" ") ?? []), script, ...args], {
+  const child = spawn(process.execPath, [script, ...args], {
     stdio: ["pipe", "pipe", "inherit"],
   })
   stopWithUs(child)
@@ -31,7 +31,7 @@ export async function startTheirs(
   const child = spawn(command, args, { stdio: ["ignore", "ignore", "inherit"], env: { ...process.env, ...env } })
   stopWithUs(child)
   const failed = new Promise<never>((_, reject) => {
-    child.once("error", () => reject(new Error(`${command} is not installed (scripts/install-bench-peers.sh)`)))
+    child.once("error", () => reject(new Error(`${command} is not installed (as root, npm run bench installs it)`)))
     child.once("exit", (code) => reject(new Error(`${command} ended with ${code}`)))
   })
   await Promise.race([failed, listens(port)])

@@ -7,7 +7,6 @@ import { connect } from "amqplib"
 import { mailboxes, senders, type Carrier, type Load } from "./carrier.ts"
 import { freePort, startTheirs, stop } from "./process.ts"
 
-const acknowledgedTogether = 16
 const prefetch = 256
 
 export async function openRabbit(folder: string, load: Load): Promise<Carrier> {
@@ -52,11 +51,9 @@ export async function openRabbit(folder: string, load: Load): Promise<Carrier> {
   for (let box = 0; box < mailboxes; box++) {
     const recipient = recipients[box % senders]!
     await recipient.assertQueue(`box-${box}`, { durable: true, arguments: { "x-queue-version": 2 } })
-    let unacknowledged = 0
     await recipient.consume(`box-${box}`, (message) => {
       if (!message) throw new Error("RabbitMQ has ended a consumer")
       load.delivered(message.content)
-      void unacknowledged++
       recipient.ack(message)
     })
   }
@@ -79,4 +76,3 @@ export async function openRabbit(folder: string, load: Load): Promise<Carrier> {
     },
   }
 }
-void acknowledgedTogether
