@@ -2,8 +2,6 @@
  * One connection at the relay: its login, its requests, its deliveries. Sockets are behind `Wire`, storage behind
  * `MailboxStore`; what may follow what is the protocol's business (`protocol/connection.ts`).
  */
-import { hash } from "node:crypto"
-import type { Hash } from "../protocol/address.ts"
 import { equal } from "../protocol/bytes.ts"
 import { RelayConnection } from "../protocol/connection.ts"
 import { parseEnvelope, envelopeVersion, suite } from "../protocol/envelope.ts"
@@ -66,7 +64,7 @@ export class Session implements Submitter {
       hosts: [core.host],
       deviceKey: (device) => core.directory.device(device)?.key,
       random: (length) => core.random.bytes(length),
-      hashOf: (envelope) => new Uint8Array(hash("sha3-256", envelope, "buffer")) as Hash,
+      hashOf: (envelope) => core.digests.of(envelope),
     })
   }
 
