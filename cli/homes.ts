@@ -1,5 +1,5 @@
 /** Where a PoC's installation lies: a home folder of its own, or one of the sandbox's by `--as`. */
-import { existsSync, readFileSync } from "node:fs"
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { createInterface } from "node:readline/promises"
 import { z } from "zod"
@@ -13,7 +13,11 @@ export const homeFileShape = z.strictObject({
   vault: z.string(),
   keyFile: z.string().optional(),
   officerKeyFile: z.string().optional(),
-  /** Where the relay is reached, if not at `wss://` and its host. */
+  /** Opens the PoC's own key, which signs manifests. On a removable disk it is there only when it is needed. */
+  pocKeyFile: z.string().optional(),
+  /** Where the directory's service is reached. */
+  directory: z.string().optional(),
+  /** Where the relay is reached, if not where the directory lists it. */
   relay: z.string().optional(),
 })
 export type HomeFile = z.infer<typeof homeFileShape>
@@ -24,6 +28,7 @@ export interface HomeOptions {
   readonly data: string
   readonly home?: string
   readonly passphraseFile?: string
+  readonly relay?: string
   readonly input: boolean
   /** Aborts when the person at the terminal gives up. */
   readonly stop: AbortSignal
@@ -54,22 +59,40 @@ export function findHome(options: Pick<HomeOptions, "as" | "data" | "home">): Ho
 /** @param connect `false`: only the vault, for verbs that ask nothing of the relay */
 export async function openHome(options: HomeOptions, connect: boolean): Promise<Poc> {
   const { folder, file } = findHome(options)
-  const secret = file.keyFile
-    ? { keyFile: join(folder, file.keyFile) }
-    : { passphrase: await passphrase(options, file.poc) }
+  const relay = options.relay ?? file.relay
   return openPoc({
-    vault: join(folder, file.vault),
-    ...secret,
-    ...(file.relay && { relay: file.relay }),
-    ...(file.officerKeyFile && { officer: { keyFile: join(folder, file.officerKeyFile) } }),
+    vault: resolve(folder, file.vault),
+    ...(await vaultSecret(options, { folder, file })),
+    ...(relay !== undefined && { relay }),
+    ...(file.directory !== undefined && { directory: file.directory }),
+    ...(file.officerKeyFile && { officer: { keyFile: resolve(folder, file.officerKeyFile) } }),
     connect,
   })
+}
+
+/** What opens the home's vault: its key file, or a passphrase, which is asked for if there is a terminal. */
+export async function vaultSecret(
+  options: Pick<HomeOptions, "passphraseFile" | "input" | "stop">,
+  { folder, file }: HomePlace,
+): Promise<{ readonly keyFile: string } | { readonly passphrase: string }> {
+  if (file.keyFile) return { keyFile: resolve(folder, file.keyFile) }
+  return { passphrase: await passphrase(options, file.poc) }
+}
+
+/** Replaces `home.json`. */
+export function writeHome({ folder, file }: HomePlace): void {
+  const path = join(folder, "home.json")
+  writeFileSync(`${path}.new`, `${JSON.stringify(file, null, 2)}\n`, { mode: 0o600 })
+  renameSync(`${path}.new`, path)
 }
 
 /** The folder of a sandbox's PoC, by `state/role`. */
 export const sandboxHome = (data: string, as: string): string => join(data, "pocs", as.split("/").slice(0, 2).join("-"))
 
-async function passphrase(options: HomeOptions, poc: string): Promise<string> {
+export async function passphrase(
+  options: Pick<HomeOptions, "passphraseFile" | "input" | "stop">,
+  poc: string,
+): Promise<string> {
   if (options.passphraseFile !== undefined) {
     try {
       return readFileSync(options.passphraseFile, "utf8").replace(/\r?\n$/, "")

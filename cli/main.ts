@@ -3,7 +3,10 @@ import { Command, CommanderError } from "commander"
 import { ValiseError } from "../protocol/errors.ts"
 import { processIo, report } from "./io.ts"
 import { consentVerbs } from "./verbs/consents.ts"
+import { directoryVerbs } from "./verbs/directory.ts"
+import { enrolVerbs } from "./verbs/enrol.ts"
 import { evidenceVerbs } from "./verbs/evidence.ts"
+import { memberVerbs } from "./verbs/members.ts"
 import { example, messageVerbs } from "./verbs/messages.ts"
 import { relayVerbs } from "./verbs/relay.ts"
 import { sandboxVerbs } from "./verbs/sandbox.ts"
@@ -14,14 +17,18 @@ export function program(): Command {
     .option("--as <address>", "act as this PoC of the sandbox, e.g. sg/technical")
     .option("--data <dir>", "the sandbox's folder", ".valise")
     .option("--home <dir>", "a home of your own (or set VALISE_HOME)", process.env["VALISE_HOME"])
+    .option("--relay <url>", "where the relay is reached, if not where the directory lists it")
     .option("--passphrase-file <file>", "where the vault's passphrase stands, on one line")
     .option("--json", "one JSON object per line on stdout; errors as { code, hint } on stderr")
     .option("--no-input", "never ask; fail instead")
     .addHelpText("after", example("valise --as ke/technical whoami"))
   messageVerbs(command)
+  memberVerbs(command)
   consentVerbs(command)
   evidenceVerbs(command)
   relayVerbs(command)
+  enrolVerbs(command)
+  directoryVerbs(command)
   sandboxVerbs(command)
   for (const each of [command, ...command.commands, ...command.commands.flatMap((verb) => verb.commands)])
     each

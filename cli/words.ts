@@ -2,17 +2,35 @@
 import type { ConsentView, Contact, Identity, MessageView, Notice, RecipientStatus } from "../client-sdk/index.ts"
 import { faint, safe, strong, table } from "./io.ts"
 
-export function whoamiWords(identity: Identity, notices: readonly Notice[]): string {
+export function whoamiWords(identity: Identity): string {
   const lines = [
     `${strong(identity.poc)}  device ${identity.device.slice(0, 8)}${identity.officer ? `, officer "${safe(identity.officer)}"` : ""}`,
     `directory ${identity.realm.origin}, mode ${identity.realm.mode}, ${identity.log.size} entries, fingerprint ${identity.log.fingerprint}`,
     `relay ${identity.relay}`,
   ]
-  if (notices.length > 0) lines.push("", strong("Notices"), ...notices.map(noticeWords))
   return lines.join("\n")
 }
 
-export const noticeWords = ({ at, kind, text }: Notice): string => `${at}  ${kind}: ${safe(text)}`
+/** What nobody has read yet stands above everything else; a stale log does as long as it is one. */
+export function withAlarms(words: string, { isStale, notices }: Alarms): string {
+  const lines = notices.map(noticeWords)
+  if (isStale)
+    lines.unshift(
+      "! the directory known here is older than 72 hours: nothing is sealed, and a revocation may be missing",
+    )
+  if (lines.length === 0) return words
+  const next = notices.length > 0 ? [faint("read? valise notices seen")] : []
+  return [...lines.map((line) => strong(line)), ...next, "", words].join("\n")
+}
+
+export interface Alarms {
+  readonly isStale: boolean
+  /** Unread. */
+  readonly notices: readonly Notice[]
+}
+
+export const noticeWords = ({ at, id, kind, seen, text }: Notice): string =>
+  `${seen ? " " : "!"} ${id}  ${at}  ${kind}: ${safe(text)}`
 
 export function contactsWords(contacts: readonly Contact[]): string {
   const rows = contacts.map((contact) => [
@@ -63,13 +81,19 @@ export function messageWords(view: MessageView, others: readonly MessageView[] =
       lines.push(`${name}: ${indented(String(value)).trimStart()}`)
   const parts = view.parts.filter(({ name }) => name !== "body" && name !== "response" && name !== "statement")
   if (parts.length > 0) lines.push(`parts: ${parts.map(({ name, bytes }) => `${name} (${bytes} bytes)`).join(", ")}`)
-  if (view.direction === "in")
-    lines.push(view.acknowledged ? `seen and signed for: ${view.acknowledged}` : "not acknowledged yet")
+  if (view.direction === "in") lines.push(view.acknowledged ? seenWords(view) : "not acknowledged yet")
+  if (view.answered)
+    lines.push(
+      `this PoC answered ${view.answered.disposition} ${view.answered.at} (${view.answered.message.slice(0, 8)})`,
+    )
   for (const row of view.status ?? []) lines.push(...recipientWords(row))
   if (others.length > 0) lines.push("", "In the same case:", inboxWords(others, ""))
   lines.push("", faint(nextSteps(view)))
   return lines.join("\n")
 }
+
+const seenWords = ({ acknowledged, acknowledgedBy }: MessageView): string =>
+  `seen and signed for: ${acknowledged}${acknowledgedBy ? `, by "${safe(acknowledgedBy)}"` : ""}`
 
 export function sentWords(view: MessageView, accepted: boolean): string {
   const id = strong(view.id.slice(0, 8))

@@ -61,7 +61,11 @@ export interface RecipientStatus {
   readonly devices: readonly DeviceStatus[]
   readonly acknowledged?: { readonly officer: string; readonly at: string }
   readonly response?: { readonly disposition: Disposition; readonly at: string; readonly message: Id }
-  /** `waiting` nothing has left this device; `undelivered` expired without a device's receipt; `delivered-silent` nobody has acknowledged. */
+  /**
+   * `waiting` nothing has left this device; `undelivered` expired without a device's receipt; `delivered-silent` nobody
+   * has acknowledged; `unknown` expired, and receipts for it may have expired unread while this device was away for more
+   * than two weeks; `sent-elsewhere` another device of this PoC sent it, and knows how far it has come.
+   */
   readonly state:
     | "waiting"
     | "accepted"
@@ -70,6 +74,8 @@ export interface RecipientStatus {
     | "responded"
     | "undelivered"
     | "delivered-silent"
+    | "unknown"
+    | "sent-elsewhere"
 }
 
 export interface DeviceStatus {
@@ -122,6 +128,10 @@ export interface MessageView {
   /** For `forward`: whether it is verified, and whose word it is. */
   readonly forward?: ForwardView
   readonly acknowledged?: string
+  /** The title of the officer who did, at whichever device of this PoC. */
+  readonly acknowledgedBy?: string
+  /** What this PoC has answered to a message received. */
+  readonly answered?: RecipientStatus["response"]
   readonly status?: readonly RecipientStatus[]
 }
 
@@ -158,11 +168,43 @@ export interface ConsentView {
   readonly used?: string
 }
 
+/** What the PoC's manifest lists. */
+export interface Members {
+  readonly version: number
+  readonly expires: string
+  readonly devices: readonly DeviceMember[]
+  readonly officers: readonly OfficerMember[]
+}
+
+export interface DeviceMember {
+  readonly id: Id
+  readonly relay: string
+  readonly rights: readonly string[]
+  /** Whether this is the installation that says so. */
+  readonly here: boolean
+  /** Since when it was revoked. */
+  readonly ended?: string
+  /** Peers write to it from then on; nobody vouched for it. */
+  readonly usableFrom?: string
+}
+
+export interface OfficerMember {
+  readonly id: Id
+  readonly title: string
+  readonly rights: readonly string[]
+  /** Whether the key lies in this vault. */
+  readonly here: boolean
+  readonly ended?: string
+}
+
 export interface Notice {
+  readonly id: Id
   readonly at: string
   readonly kind: NoticeKind
   /** Words for a person; no content of messages. */
   readonly text: string
+  /** When a person said that it has been read. */
+  readonly seen?: string
 }
 
 export const noticeKinds = [
@@ -172,10 +214,15 @@ export const noticeKinds = [
   "equivocation",
   "split-view",
   "stale-directory",
+  "own-entry",
+  "not-listed",
   "manifest-expiring",
+  "certificate-expiring",
+  "undelivered",
   "not-opened",
   "no-prekeys",
   "unauthorised",
+  "intercepted",
 ] as const
 export type NoticeKind = (typeof noticeKinds)[number]
 

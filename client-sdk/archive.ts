@@ -19,16 +19,26 @@ export function placeOf(tx: Reader, { device, id }: Pick<MessageRecord, "device"
 }
 
 /** A message with this id of which `isMeant` is true. */
-export function messageWith(
+export const messageWith = (
   tx: Reader,
   id: MessageId,
   isMeant: (record: MessageRecord) => boolean,
-): MessageRecord | undefined {
-  const first = tx.get("messages", hex(id))
-  if (!first || isMeant(first)) return first
-  return [...tx.list("messages")].map(([, row]) => row).find((row) => equal(row.id, id) && isMeant(row))
-}
+): MessageRecord | undefined => find(tx, id, isMeant)?.[1]
 
-/** The message with this id and this header. */
+/** The message with this id and this header, and the key under which it lies. */
+export const foundUnder = (tx: Reader, id: MessageId, header: Hash): readonly [string, MessageRecord] | undefined =>
+  find(tx, id, ({ sealed }) => sealed !== undefined && equal(sealed.headerHash, header))
+
 export const messageUnder = (tx: Reader, id: MessageId, header: Hash): MessageRecord | undefined =>
-  messageWith(tx, id, ({ sealed }) => sealed !== undefined && equal(sealed.headerHash, header))
+  foundUnder(tx, id, header)?.[1]
+
+function find(
+  tx: Reader,
+  id: MessageId,
+  isMeant: (record: MessageRecord) => boolean,
+): readonly [string, MessageRecord] | undefined {
+  const first = tx.get("messages", hex(id))
+  if (!first) return undefined
+  if (isMeant(first)) return [hex(id), first]
+  return [...tx.list("messages")].find(([, row]) => equal(row.id, id) && isMeant(row))
+}

@@ -39,10 +39,16 @@ export const collections = {
   log: records<{ bytes: Uint8Array }>(),
   /** `newest`; and `contradicting`: the first one that the log signed and that contradicts this mirror. */
   checkpoint: records<{ note: Uint8Array; size: number }>(),
+  /** What of the log was made in this vault, key: see `own-entries.ts`. */
+  made: records<{ at: number }>(),
+  /** `log`: how many of its entries have been looked through; `drained`: when the mailbox was last seen empty, in seconds. */
+  watched: records<{ n: number }>(),
   /** Every message sent or received, key: see `archive.ts`. */
   messages: records<MessageRecord>(),
   /** Messages not yet accepted by the relay for every device, key: hex of the message id. */
   outbox: records<OutboxRecord>(),
+  /** Messages of which a duty officer is told if they expire undelivered, key: that of the message. */
+  awaited: records<{ expires: number }>(),
   /** Signed receipts received and given, key: `message:kind:poc:signer`. */
   receipts: records<ReceiptRecord>(),
   /** Consent requests, key: hex of the request id. */
@@ -135,8 +141,12 @@ export interface MessageRecord {
   officer?: OfficerId
   officerTitle?: string
   acknowledgedAt?: number
+  /** The title of the officer of this PoC who did, at this device or another one. */
+  acknowledgedBy?: string
   /** Per recipient device, for messages sent. */
   devices?: DeviceRecord[]
+  /** Expired while receipts for it may have expired as well, unread. */
+  receiptsLost?: true
   /** For `forward`: T's verdict as last judged. */
   forward?: { requestId: RequestId; verifiedFrom?: PocAddress; unverified?: ForwardReason }
 }
@@ -170,6 +180,7 @@ export interface OutboxRecord {
   id: MessageId
   state: "composed" | "keyed" | "sealed"
   strictForwardSecrecy: boolean
+  copyToOwnDevices: boolean
   /** In which it was composed. */
   incarnation: Incarnation
   /** One signed prekey per recipient device, once fetched. */
@@ -214,6 +225,8 @@ export interface NoticeRecord {
   at: number
   kind: NoticeKind
   text: string
+  /** When a person said that it has been read. */
+  seenAt?: number
 }
 
 export interface PrekeyRecord {

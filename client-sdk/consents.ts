@@ -2,7 +2,7 @@
  * Consent-gated forwarding in the SDK (SPEC, "Consent"): requests, consents, attestations, withdrawals and forwards, each a sealed
  * message. The rules themselves are pure and stand in `protocol/forward.ts`; here papers are kept, judged and sent.
  */
-import type { Hash, PocAddress } from "../protocol/address.ts"
+import type { PocAddress } from "../protocol/address.ts"
 import { equal, hex } from "../protocol/bytes.ts"
 import {
   attestationOf,
@@ -13,7 +13,6 @@ import {
   decodeConsentRequest,
   decodeForward,
   decodeUseReceipt,
-  decodeInvolved,
   decodeConsentRefusal,
   decodeConsentWithdrawal,
   encodeAttestation,
@@ -29,24 +28,16 @@ import {
   type RequestId,
 } from "../protocol/consent.ts"
 import { ValiseError } from "../protocol/errors.ts"
-import {
-  judgeForward,
-  mayAttest,
-  mayConsent,
-  mayForward,
-  type Denied,
-  type ForwardJudgement,
-  type HeldMessage,
-  type Paper,
-} from "../protocol/forward.ts"
-import { leafHashesOf, saltOf, type Leaf } from "../protocol/leaves.ts"
+import { mayAttest, mayConsent, mayForward, type Denied, type Paper } from "../protocol/forward.ts"
+import { saltOf } from "../protocol/leaves.ts"
 import { fixed } from "../protocol/limits.ts"
 import { forwardingAllowed } from "../protocol/tlp.ts"
-import type { ConsentView, MessageType, Notice, PocEvent } from "./api.ts"
+import type { MessageType, Notice, PocEvent } from "./api.ts"
 import { messageUnder } from "./archive.ts"
-import type { ConsentRecord, MessageRecord, Reader, Tx } from "./collections.ts"
+import type { ConsentRecord, MessageRecord, Tx } from "./collections.ts"
+import { emptyRecord, heldMessage, judgementOf, requestNamed, withdrawnOf } from "./consent-records.ts"
 import { bytesLeaf, frameLeaves, leafNamed, readTlp } from "./content.ts"
-import { iso, type Home } from "./home.ts"
+import type { Home } from "./home.ts"
 import type { Outbox } from "./outbox.ts"
 
 /** A PoC consents once; a few more, should it lose count, harm nobody. */
@@ -477,120 +468,6 @@ export class Consents {
     tx.put("consents", hex(row.requestId), row)
   }
 }
-
-export function consentView(tx: Reader, home: Home, row: ConsentRecord): ConsentView {
-  const record = tx.get("messages", hex(row.scope.messageId))
-  const consented = [...new Set(row.consents.map(({ from }) => from))]
-  const { forwarder, leaves, messageId, purpose, sender, thirdParty, tlp } = row.scope
-  return {
-    requestId: hex(row.requestId),
-    message: hex(messageId),
-    role: row.role,
-    sender,
-    forwarder,
-    thirdParty,
-    leaves: leaves.map(({ name }) => name).filter((name) => name !== "involved"),
-    purpose,
-    tlp,
-    involved: row.involved,
-    consented,
-    refused: row.refused,
-    withdrawn: row.withdrawn,
-    attested: row.attested,
-    mine: row.mine,
-    state: stateOf(row, record !== undefined && home.now > row.asked + fixed.consentSeconds),
-    forwarded: row.forwarded,
-    ...(row.used !== undefined && { used: iso(row.used) }),
-  }
-}
-
-function stateOf(row: ConsentRecord, late: boolean): ConsentView["state"] {
-  if (row.withdrawn.length > 0) return "withdrawn"
-  if (row.refused.length > 0) return "refused"
-  if (row.attested) return "granted"
-  return late ? "expired" : "open"
-}
-
-/** What this vault holds of a message, for the rules. Throws `ERR_USAGE` for a message that is not sealed yet. */
-function heldMessage(record: MessageRecord): HeldMessage {
-  if (!record.sealed) throw new ValiseError("ERR_USAGE", "the message has not been sealed yet")
-  const involved = leafNamed(record.leaves, "involved")
-  const hashes = leafHashesOf(record.contentKey, record.leaves)
-  return {
-    messageId: record.id,
-    sender: record.from,
-    headerHash: record.sealed.headerHash,
-    contentHash: record.sealed.contentHash,
-    leaves: record.leaves.map(({ name }, i) => ({ name, hash: hashes[i] as Hash })),
-    involved: involved ? decodeInvolved(involved) : [],
-  }
-}
-
-function emptyRecord(scope: ConsentScope, role: ConsentRecord["role"], asked: number): ConsentRecord {
-  return {
-    requestId: scope.requestId,
-    role,
-    scope,
-    involved: [],
-    asked,
-    mine: "nothing",
-    consents: [],
-    refused: [],
-    withdrawn: [],
-    attestations: [],
-    attested: false,
-    forwarded: false,
-  }
-}
-
-/** Whether a message of this type carries what it must: papers that cannot be read are not even archived. */
-export function isWellFormed(type: MessageType, leaves: readonly Leaf[]): boolean {
-  const decode = papers[type]
-  if (!decode) return true
-  const bytes = leafNamed(leaves, "statement")
-  try {
-    return bytes !== undefined && decode(bytes) !== undefined
-  } catch {
-    return false
-  }
-}
-
-const papers: Partial<Record<MessageType, (bytes: Uint8Array) => unknown>> = {
-  "consent-request": decodeConsentRequest,
-  consent: decodeConsent,
-  "consent-refusal": decodeConsentRefusal,
-  "consent-withdrawal": decodeConsentWithdrawal,
-  attestation: decodeAttestation,
-  attested: decodeConsentWithdrawal,
-  forward: decodeForward,
-  "use-receipt": decodeUseReceipt,
-}
-
-/** The request that a paper of an involved PoC speaks of. */
-function requestNamed(record: MessageRecord): RequestId | undefined {
-  const bytes = leafNamed(record.leaves, "statement")
-  if (!bytes) return undefined
-  if (record.type === "consent") return decodeConsent(bytes).requestId
-  if (record.type === "consent-refusal") return decodeConsentRefusal(bytes).requestId
-  return record.type === "consent-withdrawal" ? decodeConsentWithdrawal(bytes).requestId : undefined
-}
-
-/** T's judgement of a forward, as of now. @param row of its request, if any paper of it has arrived */
-export function judgementOf(home: Home, record: MessageRecord, row: ConsentRecord | undefined): ForwardJudgement {
-  const forward = { ...decodeForward(leafNamed(record.leaves, "statement")!), from: record.from }
-  const judge = (attestation: Paper | undefined): ForwardJudgement =>
-    judgeForward({
-      me: home.identity.poc,
-      nowSeconds: home.now,
-      forward,
-      attestation,
-      consents: row?.consents ?? [],
-      withdrawn: row ? withdrawnOf(row) : [],
-    })
-  const judgements = (row?.attestations ?? []).map(judge)
-  return judgements.find(({ verified }) => verified) ?? judgements[0] ?? judge(undefined)
-}
-
 /** Throws `ERR_USAGE` unless people can read it and papers can carry it. */
 function requireText(text: string, charactersMin: number): void {
   const length = text.isWellFormed() ? Array.from(text).length : Number.NaN
@@ -600,8 +477,6 @@ function requireText(text: string, charactersMin: number): void {
     `a purpose or reason has ${charactersMin} to ${fixed.purposeCharactersMax} characters`,
   )
 }
-
-const withdrawnOf = (row: ConsentRecord) => row.withdrawn.map((from) => ({ from, requestId: row.requestId }))
 
 const noConsent = (reason: Denied["reason"]): ValiseError =>
   new ValiseError("ERR_NO_CONSENT", `not allowed: ${reason}`, {

@@ -5,12 +5,15 @@
 import { ValiseError, type ErrorCode } from "../protocol/errors.ts"
 import type { Welcome } from "../protocol/frames.ts"
 import { chosen, fixed } from "../protocol/limits.ts"
+import type { LogSource } from "../pki/log-source.ts"
 import type { LinkStatus, NoticeKind } from "./api.ts"
 import type { Home } from "./home.ts"
 import type { Inbox, Outcome } from "./inbox.ts"
 import { Link } from "./link.ts"
 import type { Outbox } from "./outbox.ts"
+import { watchOwnEntries } from "./own-entries.ts"
 import type { Prekeeper } from "./prekeeper.ts"
+import { watchExpiry, watchUndelivered } from "./standing.ts"
 import type { Transport } from "./transport.ts"
 
 /** The right to talk to the relay for this vault; `undefined` while another process has it. */
@@ -24,8 +27,10 @@ export interface CourierParts {
   readonly inbox: Inbox
   readonly prekeeper: Prekeeper
   readonly transport: Transport
-  readonly url: string
+  readonly url: string | undefined
   readonly acquireLine: () => Line | undefined
+  /** The directory's own copy of the log, for when the relay cannot be reached or believed. */
+  readonly directoryLog?: LogSource | undefined
 }
 
 /** The log is asked for news this often; with `checkpointSecondsMax` it bounds how long a revocation can be missed. */
@@ -205,6 +210,7 @@ export class Courier {
     const { home, inbox, outbox, prekeeper } = this.#parts
     home.mirror.refresh()
     if (this.#link.live) await this.#attempt(() => this.#syncIfDue())
+    watchOwnEntries(home)
     this.#open(inbox)
     if (this.#link.live) await this.#attempt(() => this.#publish(prekeeper))
     const carrier = this.#line && this.#link.live ? this.#link : undefined
@@ -339,6 +345,8 @@ export class Courier {
     this.#tidiedAt = this.#nowMs
     const isDrained = this.#link.live && this.#held.size === 0 && this.#nowMs - this.#quietSince >= quietMs
     if (isDrained) this.#drainedAt = home.now
+    watchExpiry(home)
+    if (isDrained) watchUndelivered(home)
     if (prekeeper.erase(this.#drainedAt) > 0) this.#toScrub = true
     if (this.#toScrub) this.#toScrub = !home.vault.scrub()
   }
@@ -350,6 +358,8 @@ export class Courier {
       await step()
     } catch (error) {
       if (!(error instanceof ValiseError)) throw error
+      // A device has left its mailbox, or the relay says so: the log knows.
+      if (error.code === "ERR_NO_MAILBOX") this.#syncedAt = Math.min(this.#syncedAt, this.#nowMs - logSyncEveryMs)
       const kind = noticeOf[error.code]
       if (kind) home.commit((tx, notices) => home.notice(tx, notices, kind, error.message))
     }
@@ -360,7 +370,15 @@ export class Courier {
     if (status.state !== "live") this.ready = false
     if (status.state === "offline") this.#held.clear()
     if (status.state === "offline" && status.reason === "ERR_REPLACED") this.#suspectCopy()
+    if (status.state === "offline") this.#askDirectory()
+    if (status.state === "offline" && status.reason === "ERR_LOGIN") this.#tellUnlisted()
     this.#parts.home.emit({ kind: "link", status })
+  }
+
+  /** A relay that was listed, moved or given a new key since the last look cannot be found, and cannot tell about itself. */
+  #askDirectory(): void {
+    const { directoryLog, home } = this.#parts
+    if (directoryLog) void this.#attempt(async () => void (await home.mirror.sync(directoryLog)))
   }
 
   /** The line is held by one process of this vault: whoever else logs in with its key has a copy of it. */
@@ -369,6 +387,12 @@ export class Courier {
     const text =
       "somebody else logged in at the relay as this device: a copy of this vault is running, or its key was stolen"
     void this.#attempt(async () => home.commit((tx, notices) => home.notice(tx, notices, "roll-back", text)))
+  }
+
+  /** The log cannot be asked of a relay that refuses the login, so a device that was removed learns no more than this. */
+  #tellUnlisted(): void {
+    const text = "the relay refuses this device: the directory does not list it, not yet or no longer"
+    void this.#attempt(async () => this.#parts.home.noticeOnce("not-listed", text))
   }
 
   /** For `drain`: whether anything is on its way that this process could bring further. */

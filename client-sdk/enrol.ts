@@ -23,6 +23,7 @@ import { readTrustFile } from "../pki/anchor.ts"
 import { seconds, type Machine } from "../system/machine.ts"
 import { homeSchema, type HomeVault } from "./collections.ts"
 import { pocKeyName } from "./home.ts"
+import { madeKey } from "./own-entries.ts"
 import type { UnlockSecret } from "./vault/lock.ts"
 import { sealOfficerKey, sealPocKey, unlockPocKey } from "./vault/officer-key.ts"
 import type { VaultStorage } from "./vault/storage.ts"
@@ -118,7 +119,10 @@ export async function createPocKey(vault: HomeVault, machine: Machine, secret: U
   const made = { key: key.publicKey, member: signMember(key, realm, identity.poc) }
   wipe(seed)
   key.erase()
-  vault.transaction((tx) => tx.put("keys", pocKeyName, { title: "key of the PoC", locked }))
+  vault.transaction((tx) => {
+    tx.put("keys", pocKeyName, { title: "key of the PoC", locked })
+    tx.put("made", madeKey.pocKey(made.key), { at: seconds(machine.clock) })
+  })
   return made
 }
 
@@ -171,6 +175,7 @@ export async function nextManifest(
       officers: content.officers,
     }),
   )
+  vault.transaction((tx) => tx.put("made", madeKey.manifest(signed.bytes), { at: created }))
   const { identity, realm } = identityOf(vault)
   const key = new SigningKey(identity.deviceSeed)
   const coSignatures = previous ? [coSignManifest(key, realm, identity.device, signed.bytes)] : []
@@ -178,7 +183,8 @@ export async function nextManifest(
   return { signed, coSignatures }
 }
 
-function identityOf(vault: HomeVault) {
+/** Throws `ERR_VAULT`. */
+export function identityOf(vault: HomeVault) {
   const identity = vault.read((tx) => tx.get("identity", "self"))
   if (!identity) throw new ValiseError("ERR_VAULT", "this vault holds no device yet", { hint: "enrol it first" })
   return { identity, realm: vault.about.realm }

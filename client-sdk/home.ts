@@ -126,11 +126,18 @@ export class Home {
    */
   notice(tx: Tx, notices: Notice[], kind: NoticeKind, text: string): void {
     const at = this.now
+    const id = hex(this.machine.random.bytes(4))
     const same = [...tx.list("notices")].filter(([, row]) => row.kind === kind)
     if (same.some(([, row]) => row.text === text && Math.abs(at - row.at) < noticeRepeatSeconds)) return
     for (const [key] of same.slice(0, Math.max(0, same.length + 1 - noticesPerKindMax))) tx.delete("notices", key)
-    tx.put("notices", `${String(at).padStart(12, "0")}:${hex(this.machine.random.bytes(4))}`, { at, kind, text })
-    notices.push({ at: iso(at), kind, text })
+    tx.put("notices", `${String(at).padStart(12, "0")}:${id}`, { at, kind, text })
+    notices.push({ id, at: iso(at), kind, text })
+  }
+
+  /** The same, for what stays true: told once, and not again for as long as it is kept. */
+  noticeOnce(kind: NoticeKind, text: string): void {
+    const isTold = this.vault.read((tx) => [...tx.list("notices")].some(([, row]) => row.text === text))
+    if (!isTold) this.commit((tx, notices) => this.notice(tx, notices, kind, text))
   }
 
   close(): void {

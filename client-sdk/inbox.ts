@@ -15,7 +15,8 @@ import type { MessageType, Notice, PocEvent } from "./api.ts"
 import { messageWith, placeOf } from "./archive.ts"
 import { nextOrder, type MessageRecord, type PrekeyRecord, type ReplayRecord, type Tx } from "./collections.ts"
 import { bytesLeaf, frameLeaves, readFrame, readText, releaseRight, type Frame } from "./content.ts"
-import { isWellFormed, type Consents } from "./consents.ts"
+import { isWellFormed } from "./consent-records.ts"
+import type { Consents } from "./consents.ts"
 import type { Home } from "./home.ts"
 import type { Outbox } from "./outbox.ts"
 import type { Receipts } from "./receipts.ts"
@@ -136,6 +137,7 @@ export class Inbox {
     const { header } = opened
     const banners = [...opened.banners]
     if (opened.kind === "rotating") banners.push("sealed to a rotating prekey, not to a one-time key")
+    if (this.#home.mirror.isStale) banners.push(staleBanner)
     if (frame.type === "notification" && readText(opened.leaves, "terms") !== terms)
       banners.push("the terms of use are missing or altered")
     const isNamed = frame.to.includes(this.#home.identity.poc) || header.sender.poc === this.#home.identity.poc
@@ -292,6 +294,9 @@ export class Inbox {
     this.#home.commit((tx, notices) => this.#home.notice(tx, notices, "not-opened", text))
   }
 }
+
+/** What is opened is judged by the log as it is known here; an older one may lack a revocation. */
+export const staleBanner = "the directory known here is older than 72 hours: a revocation may be missing"
 
 function skippedNumbers(opened: Good, me: DeviceId): Set<number> {
   try {

@@ -3,9 +3,11 @@
  * arrives is handed on in order; what is asked resolves, or rejects with the connection.
  */
 import type { DeviceId, MailboxId } from "../protocol/address.ts"
+import { equal } from "../protocol/bytes.ts"
 import { ClientConnection } from "../protocol/connection.ts"
 import { errorOfWire, ValiseError } from "../protocol/errors.ts"
 import type { ClientFrame, LogAnswer, PublishedPrekeys, Received, RelayFrame, Welcome } from "../protocol/frames.ts"
+import { sha3 } from "../protocol/primitives.ts"
 import type { RelayReceipt } from "../protocol/relay-receipt.ts"
 import type { Signed } from "../protocol/statement.ts"
 import type { LogSource } from "../pki/log-source.ts"
@@ -25,6 +27,8 @@ export interface LinkEvents {
 
 export const retryMinMs = 1000
 export const retryMaxMs = 60_000
+/** Two copies of one device would otherwise cut each other off every second. */
+export const replacedRetryMs = 600_000
 /** A connection that lived so long was a good one: the next attempt after it is the first again. */
 const steadyMs = 10_000
 /** An answer that takes longer means that the line is dead. */
@@ -33,7 +37,7 @@ export const answerMaxMs = 30_000
 export class Link implements Carrier {
   readonly #home: Home
   readonly #transport: Transport
-  readonly #url: string
+  readonly #url: string | undefined
   readonly #events: LinkEvents
   #session: Session | undefined
   #attempt = 0
@@ -41,7 +45,8 @@ export class Link implements Carrier {
   #abort = new AbortController()
   #stopped = false
 
-  constructor(home: Home, transport: Transport, url: string, events: LinkEvents) {
+  /** @param url where the relay is reached, if not where the directory lists it */
+  constructor(home: Home, transport: Transport, url: string | undefined, events: LinkEvents) {
     this.#home = home
     this.#transport = transport
     this.#url = url
@@ -121,26 +126,42 @@ export class Link implements Carrier {
       this.#ended(session, reason, retryAfterMs),
     )
     this.#session = session
-    this.#transport.connect(this.#url, session, this.#abort.signal).then(
+    const url = this.#nextUrl()
+    if (url === undefined) return session.unlisted()
+    this.#transport.connect(url, session, this.#abort.signal).then(
       (channel) => session.begin(channel),
       () => session.end(1006),
     )
+  }
+
+  /** The relay's addresses in the log, in turn. `undefined`: what is not listed could not be believed either. */
+  #nextUrl(): string | undefined {
+    const { identity, mirror } = this.#home
+    if (this.#url !== undefined) return this.#url
+    const listed = mirror.state.relay(identity.relay)?.urls
+    const urls = listed?.length === 0 ? [`wss://${identity.relay}/`] : listed
+    return urls?.[(this.#attempt - 1) % urls.length]
   }
 
   #ended(session: Session, reason: string, retryAfterMs: number | undefined): void {
     if (this.#session !== session || this.#stopped) return
     this.#session = undefined
     if (session.livedMs >= steadyMs) this.#attempt = 0
-    const ceiling = Math.min(retryMaxMs, retryMinMs * 2 ** Math.min(this.#attempt, 16))
+    const isReplaced = reason === "ERR_REPLACED"
+    const ceiling = isReplaced ? replacedRetryMs : Math.min(retryMaxMs, retryMinMs * 2 ** Math.min(this.#attempt, 16))
+    const least = isReplaced ? replacedRetryMs / 2 : 0
     const jitter = this.#home.machine.random.bytes(4)
     const share = ((jitter[0]! << 16) | (jitter[1]! << 8) | jitter[2]!) / 2 ** 24
-    const retryInMs = Math.round(Math.max(retryAfterMs ?? 0, share * ceiling))
+    const retryInMs = Math.round(Math.max(retryAfterMs ?? 0, least, share * ceiling))
     this.#events.status({ state: "offline", reason, retryInMs })
     this.#cancelRetry = this.#home.machine.clock.after(retryInMs, () => {
       if (!this.#stopped) this.#dial()
     })
   }
 }
+
+const interceptedText =
+  "somebody between this machine and the relay ends TLS with a certificate that is not the relay's: nothing was sent that way"
 
 interface Waiting {
   readonly resolve: (frame: Received<RelayFrame>) => void
@@ -215,6 +236,11 @@ class Session {
     this.#finish(new ValiseError(known ? errorOfWire(code) : "ERR_OFFLINE", "the connection to the relay ended"))
   }
 
+  /** The directory, as it is known here, has no such relay. */
+  unlisted(): void {
+    this.#finish(new ValiseError("ERR_UNTRUSTED", "the directory does not list this relay"))
+  }
+
   /** Since the welcome; 0 before it. */
   get livedMs(): number {
     return this.welcomed ? this.#home.machine.clock.monotonic() - this.#welcomedAt : 0
@@ -256,6 +282,7 @@ class Session {
   #act(frame: Received<RelayFrame>): void {
     switch (frame.type) {
       case "welcome":
+        this.#refuseInterception(frame.tlsCertificateHash) // defence: 30 tls-certificate
         this.welcomed = true
         this.#welcomedAt = this.#home.machine.clock.monotonic()
         this.#watch()
@@ -296,6 +323,15 @@ class Session {
         this.#answer(frame.about, frame)
         break
     }
+  }
+
+  /** The relay says which certificate its clients see. Another one here: somebody else ends TLS, and nothing goes that way. */
+  #refuseInterception(expected: Uint8Array | undefined): void {
+    const seen = this.#channel!.tlsCertificate
+    if (expected === undefined || seen === undefined || equal(sha3(seen), expected)) return
+    const home = this.#home
+    home.commit((tx, notices) => home.notice(tx, notices, "intercepted", interceptedText))
+    throw new ValiseError("ERR_UNTRUSTED", interceptedText)
   }
 
   #answer(about: number, frame: Received<RelayFrame>): void {

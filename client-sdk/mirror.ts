@@ -52,7 +52,7 @@ export class Mirror {
     const checkpoint = tx.get("checkpoint", "newest")
     if (!checkpoint || checkpoint.size < this.state.size) return
     for (let index = this.state.size; index < checkpoint.size; index++) {
-      const entry = tx.get("log", indexKey(index))
+      const entry = tx.get("log", logKey(index))
       if (!entry) throw new ValiseError("ERR_VAULT_TAMPERED", "an entry of the mirrored log is missing in the vault")
       this.state.apply(entry.bytes)
     }
@@ -90,7 +90,7 @@ export class Mirror {
     if (!equal(this.#rootWith(fresh), checkpoint.root)) throw this.#split(note) // defence: 20 replay-against-checkpoint
     const isStored = this.#vault.transaction((tx) => {
       if ((tx.get("checkpoint", "newest")?.size ?? 0) !== known) return false
-      fresh.forEach((bytes, i) => tx.put("log", indexKey(known + i), { bytes }))
+      fresh.forEach((bytes, i) => tx.put("log", logKey(known + i), { bytes }))
       tx.put("checkpoint", "newest", { note, size: checkpoint.size })
       return true
     })
@@ -119,7 +119,7 @@ export class Mirror {
   #rootWith(fresh: readonly Uint8Array[]): Uint8Array {
     const tree = new MerkleLog()
     this.#vault.read((tx) => {
-      for (let index = 0; index < this.state.size; index++) tree.append(tx.get("log", indexKey(index))!.bytes)
+      for (let index = 0; index < this.state.size; index++) tree.append(tx.get("log", logKey(index))!.bytes)
     })
     for (const entry of fresh) tree.append(entry)
     return tree.rootAt(tree.size)
@@ -138,6 +138,17 @@ export class Mirror {
       })
     openCheckpoint(this.#checkpoint.note, this.anchor, seconds(this.#clock)) // defence: 21 frozen-checkpoint
     return this.#checkpoint.note
+  }
+
+  /** Whether what is mirrored is too old to know of every revocation. */
+  get isStale(): boolean {
+    try {
+      this.freshCheckpoint()
+      return false
+    } catch (error) {
+      if (error instanceof ValiseError && error.code === "ERR_DIRECTORY_STALE") return true
+      throw error
+    }
   }
 
   /** Judges a message's sender by the log, as of now (SPEC, "Directory"). */
@@ -175,4 +186,5 @@ export class Mirror {
   }
 }
 
-const indexKey = (index: number): string => String(index).padStart(10, "0")
+/** Under which the vault keeps an entry. */
+export const logKey = (index: number): string => String(index).padStart(10, "0")

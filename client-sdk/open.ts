@@ -1,11 +1,14 @@
 /** Opens a PoC's vault and puts the real machine, disk and wire under it: the SDK's one place that chooses implementations. */
 import { ValiseError } from "../protocol/errors.ts"
+import { DirectoryClient } from "../pki/directory-client.ts"
 import type { Machine } from "../system/machine.ts"
+import { nodeHttp } from "../system/node-http.ts"
 import { nodeMachine } from "../system/node.ts"
 import { homeSchema } from "./collections.ts"
 import { Home } from "./home.ts"
 import { Poc } from "./poc.ts"
 import { wsTransport } from "./transport-ws.ts"
+import { watchRestoration } from "./standing.ts"
 import { passphraseSecret } from "./vault/argon2-node.ts"
 import { readKeyFile } from "./vault/key-file.ts"
 import { tryAcquireLine } from "./vault/line.ts"
@@ -19,8 +22,10 @@ export interface OpenOptions {
   /** One of the two. */
   readonly passphrase?: string
   readonly keyFile?: string
-  /** Where the relay is reached; by default `wss://` and the host that the manifest names. */
+  /** Where the relay is reached; by default at the addresses that the directory lists. */
   readonly relay?: string
+  /** Where the directory's service is reached: it tells of a relay that this vault does not know yet. */
+  readonly directory?: string
   /** An officer to unlock at once; without a title the vault's first one. */
   readonly officer?: { readonly title?: string; readonly passphrase?: string; readonly keyFile?: string }
   /** `false`: work on the vault only, without talking to the relay. */
@@ -45,10 +50,12 @@ export async function openPoc(options: OpenOptions): Promise<Poc> {
   let poc: Poc | undefined
   try {
     const home = new Home(vault, machine)
+    watchRestoration(home)
     poc = new Poc({
       home,
       transport: wsTransport,
-      url: options.relay ?? `wss://${home.identity.relay}/`,
+      url: options.relay,
+      directoryLog: options.directory === undefined ? undefined : new DirectoryClient(options.directory, nodeHttp).log,
       acquireLine: () => tryAcquireLine(options.vault),
     })
     if (options.officer) await poc.unlockOfficer(secretOf(options.officer), options.officer.title)

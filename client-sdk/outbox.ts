@@ -15,10 +15,11 @@ import { encapsulate, kemCoinsBytes } from "../protocol/primitives.ts"
 import { verifyRelayReceipt, type RelayReceipt } from "../protocol/relay-receipt.ts"
 import { seal, type Recipient } from "../protocol/seal.ts"
 import type { Signed } from "../protocol/statement.ts"
-import type { MessageType, Notice } from "./api.ts"
+import type { MessageType, Notice, NoticeKind } from "./api.ts"
 import { nextOrder, type DeviceRecord, type MessageRecord, type OutboxRecord, type Tx } from "./collections.ts"
 import { bytesLeaf, releaseRight } from "./content.ts"
 import { iso, type Home } from "./home.ts"
+import { isSpoken } from "./view.ts"
 import { vaultLimits } from "./vault/transaction.ts"
 
 export interface Composition {
@@ -45,7 +46,7 @@ const payloadRoomBytes = 3072
 /** Numbers that were given out and never used; beyond these the recipient sees a gap. */
 const skippedMax = 64
 /** A message that cannot be sealed for one of these reasons never will be. */
-const hopeless: ReadonlySet<ErrorCode> = new Set(["ERR_TOO_LARGE", "ERR_CONTENT"])
+const hopeless: ReadonlySet<ErrorCode> = new Set(["ERR_TOO_LARGE", "ERR_CONTENT", "ERR_NO_RIGHT"])
 /** What an envelope adds to its padded payload. */
 const envelopeHeadBytes = wireSizes[0]! - fixed.payloadBytesMin
 /** Envelopes of one message wait in one record of the vault. */
@@ -67,7 +68,7 @@ export class Outbox {
    * Throws `ERR_UNKNOWN_ADDRESS`, `ERR_NO_RIGHT`, `ERR_CONTENT` or `ERR_TOO_LARGE`.
    */
   compose(tx: Tx, message: Composition): MessageId {
-    const { identity, machine, mirror, now } = this.#home
+    const { identity, machine, now } = this.#home
     const right = releaseRight(message.type)
     const officer = right && this.#home.officerWith(right)
     const unreachable = message.to.filter((poc) => !this.isReachable(poc))
@@ -75,11 +76,7 @@ export class Outbox {
       throw new ValiseError("ERR_UNKNOWN_ADDRESS", "a recipient has no device that can receive", {
         hint: `${unreachable.join(", ")} must publish a manifest with a device first`,
       })
-    const pocs = message.copyToOwnDevices ? [...message.to, identity.poc] : message.to
-    const devices = pocs
-      .flatMap((poc) => mirror.state.usableDevices(poc, now))
-      .filter((row) => !equal(row.device, identity.device))
-      .map(({ poc, device, mailbox }): DeviceRecord => ({ poc, device, mailbox }))
+    const devices = this.#devicesOf(message.to, message.copyToOwnDevices)
     this.#requireFits(message.leaves, devices.length)
     const id = machine.random.bytes(16) as MessageId
     const lifetime = Math.min(message.lifetimeSeconds ?? fixed.lifetimeSecondsMax, fixed.lifetimeSecondsMax)
@@ -105,12 +102,23 @@ export class Outbox {
       id,
       state: "composed",
       strictForwardSecrecy: message.strictForwardSecrecy ?? false,
+      copyToOwnDevices: message.copyToOwnDevices,
       incarnation: tx.incarnation,
       prekeys: [],
       envelopes: [],
     })
+    if (isSpoken(record)) tx.put("awaited", hex(id), { expires: record.expires })
     tx.appendJournal({ event: "composed", details: { message: hex(id), type: message.type } })
     return id
+  }
+
+  /** Those that a message sealed now goes to. */
+  #devicesOf(to: readonly PocAddress[], copyToOwnDevices: boolean): DeviceRecord[] {
+    const { identity, mirror, now } = this.#home
+    return (copyToOwnDevices ? [...to, identity.poc] : to)
+      .flatMap((poc) => mirror.state.usableDevices(poc, now))
+      .filter((row) => !equal(row.device, identity.device))
+      .map(({ poc, device, mailbox }) => ({ poc, device, mailbox }))
   }
 
   /** Whether a message to this PoC can be composed now. */
@@ -131,7 +139,9 @@ export class Outbox {
   giveUpExpired(key: string): boolean {
     const record = this.#home.vault.read((tx) => tx.get("messages", key))
     if (record && record.expires > this.#home.now) return false
-    this.#giveUp(key, "expired")
+    const hasNotLeft = record !== undefined && isSpoken(record) && !record.sealed
+    const text = `message ${key.slice(0, 8)} expired before it could leave: undelivered at ${record?.to.join(", ")}`
+    this.#giveUp(key, "expired", "undelivered", hasNotLeft ? text : undefined)
     return true
   }
 
@@ -141,7 +151,12 @@ export class Outbox {
       this.#home.commit((tx, notices) => this.#seal(tx, notices, key))
     } catch (error) {
       if (!(error instanceof ValiseError) || !hopeless.has(error.code)) throw error
-      this.#giveUp(key, "given-up", `message ${key.slice(0, 8)} cannot be sealed (${error.code}) and was given up`)
+      this.#giveUp(
+        key,
+        "given-up",
+        "not-opened",
+        `message ${key.slice(0, 8)} cannot be sealed (${error.code}) and was given up`,
+      )
     }
   }
 
@@ -151,7 +166,11 @@ export class Outbox {
     const record = tx.get("messages", key)
     if (row?.state !== "keyed" || !record?.devices) return
     if (record.officer && (!officer || !equal(officer.id, record.officer))) return
+    const right = releaseRight(record.type)
+    if (right && !this.#home.mayRelease(right)) throw new ValiseError("ERR_NO_RIGHT", "its officer has left the duty")
     if (!equal(row.incarnation, tx.incarnation)) return this.#renew(tx, key, row, record) // defence: 24 renew-composed
+    if (!mirror.state.isReachable(identity.poc, now))
+      return this.#wait(tx, notices, key, "manifest-expiring", "this PoC's papers have ended: nobody would open it")
     const recipients = this.#checked(tx, notices, key, row, record)
     if (!recipients) return
     const skipped = this.#takeSkipped(tx, recipients)
@@ -212,9 +231,9 @@ export class Outbox {
    */
   #renew(tx: Tx, key: string, row: OutboxRecord, record: MessageRecord): void {
     const id = this.#home.machine.random.bytes(16) as MessageId
-    tx.delete("messages", key)
-    tx.delete("outbox", key)
+    for (const collection of ["messages", "outbox", "awaited"] as const) tx.delete(collection, key)
     tx.put("messages", hex(id), { ...record, id })
+    if (isSpoken(record)) tx.put("awaited", hex(id), { expires: record.expires })
     tx.put("outbox", hex(id), { ...row, id, state: "composed", prekeys: [], incarnation: tx.incarnation })
     tx.appendJournal({ event: "composed", details: { message: hex(id), type: record.type, instead: key } })
   }
@@ -224,8 +243,10 @@ export class Outbox {
     const { vault } = this.#home
     const { row, record } = vault.read((tx) => ({ row: tx.get("outbox", key), record: tx.get("messages", key) }))
     if (row?.state !== "composed" || !record?.devices || this.#isWaiting(key)) return
+    // It may have been written weeks ago: devices have come and gone since.
+    const devices = this.#devicesOf(record.to, row.copyToOwnDevices)
     const have = new Set(row.prekeys.map(({ device }) => hex(device)))
-    const wanted = record.devices.filter(({ device }) => !have.has(hex(device)))
+    const wanted = devices.filter(({ device }) => !have.has(hex(device)))
     const outcomes = await Promise.allSettled(
       wanted.map(async ({ device }) => ({ device, prekey: await carrier.fetchPrekey(device) })),
     )
@@ -238,11 +259,12 @@ export class Outbox {
         if (outcome.status === "fulfilled" && outcome.value.prekey)
           prekeys.push({ device: outcome.value.device, prekey: outcome.value.prekey })
       const served = new Set(prekeys.map(({ device }) => hex(device)))
-      const reached = new Set(record.devices!.filter(({ device }) => served.has(hex(device))).map(({ poc }) => poc))
+      const reached = new Set(devices.filter(({ device }) => served.has(hex(device))).map(({ poc }) => poc))
       const missing = record.to.filter((poc) => !reached.has(poc))
       if (missing.length > 0 && !failed)
         this.#wait(tx, notices, key, "no-prekeys", `${missing.join(", ")}: no usable prekey at the relay yet`)
       if (missing.length > 0 && prekeys.length === now.prekeys.length) return
+      tx.put("messages", key, { ...tx.get("messages", key)!, devices })
       tx.put("outbox", key, { ...now, prekeys, state: missing.length === 0 ? "keyed" : "composed" })
     })
     if (failed) throw this.#paused(key, failed.reason)
@@ -374,7 +396,7 @@ export class Outbox {
     this.#forget(key)
   }
 
-  #giveUp(key: string, event: "expired" | "given-up", text?: string): void {
+  #giveUp(key: string, event: "expired" | "given-up", kind: NoticeKind, text?: string): void {
     this.#home.commit((tx, notices) => {
       const row = tx.get("outbox", key)
       const record = tx.get("messages", key)
@@ -383,13 +405,14 @@ export class Outbox {
         if (isNumbered && n !== undefined && !accepted) this.#skip(tx, device, n)
       tx.delete("outbox", key)
       if (record) tx.appendJournal({ event, details: { message: key, at: iso(record.expires) } })
-      if (text) this.#home.notice(tx, notices, "not-opened", text)
+      if (text) this.#home.notice(tx, notices, kind, text)
+      if (text) tx.delete("awaited", key)
     })
     this.#forget(key)
   }
 
   /** Tells the duty officer, once per message, and tries again later. */
-  #wait(tx: Tx, notices: Notice[], key: string, kind: "no-prekeys" | "withholding", text: string): void {
+  #wait(tx: Tx, notices: Notice[], key: string, kind: NoticeKind, text: string): void {
     if (!this.#told.has(key)) this.#home.notice(tx, notices, kind, `${text}; message ${key.slice(0, 8)} waits`)
     this.#told.add(key)
     this.#waits.set(key, this.#home.machine.clock.monotonic() + retryMs)

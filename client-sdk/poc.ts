@@ -11,6 +11,7 @@ import type {
   ConsentView,
   Id,
   LinkStatus,
+  Members,
   MessageType,
   MessageView,
   Notice,
@@ -21,7 +22,8 @@ import type {
   SendInput,
 } from "./api.ts"
 import type { ConsentRecord, MessageRecord, Reader, Tx } from "./collections.ts"
-import { Consents, consentView } from "./consents.ts"
+import { consentView } from "./consent-records.ts"
+import { Consents } from "./consents.ts"
 import {
   bytesLeaf,
   frameLeaves,
@@ -38,19 +40,22 @@ import type { Home } from "./home.ts"
 import { Inbox } from "./inbox.ts"
 import { checkReply, checkResponse, checkSend } from "./inputs.ts"
 import type { LogSource } from "../pki/log-source.ts"
+import { membersOf } from "./members.ts"
 import { Outbox } from "./outbox.ts"
+import { watchOwnEntries } from "./own-entries.ts"
 import { Prekeeper } from "./prekeeper.ts"
 import { Receipts } from "./receipts.ts"
 import { checkContent } from "./templates.ts"
 import type { Transport } from "./transport.ts"
 import type { UnlockSecret } from "./vault/lock.ts"
-import { isOwn, isSpoken, keyByPrefix, messageView, noticeViews, statusOf } from "./view.ts"
+import { answersIn, isOwn, isSpoken, keyByPrefix, messageView, noticeViews, statusOf } from "./view.ts"
 
 export interface PocParts {
   readonly home: Home
   readonly transport: Transport
-  readonly url: string
+  readonly url: string | undefined
   readonly acquireLine: () => Line | undefined
+  readonly directoryLog?: LogSource | undefined
 }
 
 export interface Contact {
@@ -70,7 +75,8 @@ export interface Identity {
   readonly officer?: string
   readonly relay: string
   readonly realm: Realm
-  readonly log: { readonly size: number; readonly fingerprint: string }
+  /** `stale`: too old to know of every revocation; nothing is sealed until it is mirrored again. */
+  readonly log: { readonly size: number; readonly fingerprint: string; readonly stale: boolean }
 }
 
 export class Poc {
@@ -81,14 +87,23 @@ export class Poc {
   readonly #courier: Courier
   #isClosed = false
 
-  constructor({ home, transport, url, acquireLine }: PocParts) {
+  constructor({ home, transport, url, acquireLine, directoryLog }: PocParts) {
     this.#home = home
     this.#outbox = new Outbox(home)
     this.#receipts = new Receipts(home, this.#outbox)
     this.#consents = new Consents(home, this.#outbox)
     const inbox = new Inbox(home, this.#outbox, this.#receipts, this.#consents)
     const prekeeper = new Prekeeper(home)
-    this.#courier = new Courier({ home, outbox: this.#outbox, inbox, prekeeper, transport, url, acquireLine })
+    this.#courier = new Courier({
+      home,
+      outbox: this.#outbox,
+      inbox,
+      prekeeper,
+      transport,
+      url,
+      acquireLine,
+      directoryLog,
+    })
   }
 
   /** Begins to talk to the relay, or waits for its turn while another process of this vault does. */
@@ -106,8 +121,13 @@ export class Poc {
       ...(officer && { officer: officer.title }),
       relay: identity.relay,
       realm,
-      log: { size: mirror.size, fingerprint: mirror.fingerprint() },
+      log: { size: mirror.size, fingerprint: mirror.fingerprint(), stale: mirror.isStale },
     }
+  }
+
+  /** Devices and officers of this PoC. Throws `ERR_NOT_FOUND` before the directory lists it. */
+  members(): Members {
+    return membersOf(this.#home)
   }
 
   contacts(): Contact[] {
@@ -134,6 +154,7 @@ export class Poc {
   async syncLog(source?: LogSource): Promise<void> {
     if (source) await this.#home.mirror.sync(source)
     else await this.#courier.syncLog()
+    watchOwnEntries(this.#home)
   }
 
   // --- messages ---
@@ -188,7 +209,7 @@ export class Poc {
     return this.#views((row) => !isOwn(this.#home, row) && isSpoken(row))
   }
 
-  /** Messages that this PoC sent, oldest first; those of its other devices without their delivery. */
+  /** Messages that this PoC sent, oldest first; those of its other devices as far as their recipients say. */
   sent(): MessageView[] {
     return this.#views((row) => isOwn(this.#home, row) && isSpoken(row))
   }
@@ -301,6 +322,23 @@ export class Poc {
     return this.#home.vault.read((tx) => noticeViews(tx))
   }
 
+  /** Says that a person has read these: the one whose id begins so, or all. Throws `ERR_NOT_FOUND` or `ERR_AMBIGUOUS`. */
+  markSeen(prefix?: string): void {
+    const { now, vault } = this.#home
+    vault.transaction((tx) => {
+      const rows = [...tx.list("notices")].filter(([, { seenAt }]) => seenAt === undefined)
+      const idOf = (key: string): string => key.slice(key.indexOf(":") + 1)
+      const one =
+        prefix &&
+        keyByPrefix(
+          noticeViews(tx).map(({ id }) => id),
+          prefix,
+          "notice",
+        )
+      for (const [key, row] of rows) if (!one || idOf(key) === one) tx.put("notices", key, { ...row, seenAt: now })
+    })
+  }
+
   get status(): LinkStatus {
     return this.#courier.status
   }
@@ -355,7 +393,7 @@ export class Poc {
   }
 
   statusOf(key: string): RecipientStatus[] {
-    return this.#read(key, (tx, row) => statusOf(tx, this.#home, key, row))
+    return this.#read(key, (tx, row) => statusOf(tx, this.#home, row))
   }
 
   /** The exact bytes of one part; of a forward, a part that was shared. Throws `ERR_NOT_FOUND`. */
@@ -457,12 +495,13 @@ export class Poc {
   }
 
   #views(wanted: (row: MessageRecord) => boolean): MessageView[] {
-    return this.#home.vault.read((tx) =>
-      [...tx.list("messages")]
+    return this.#home.vault.read((tx) => {
+      const answers = answersIn(tx)
+      return [...tx.list("messages")]
         .filter(([, row]) => wanted(row))
         .toSorted(([, a], [, b]) => a.order - b.order)
-        .map(([key, row]) => messageView(tx, this.#home, key, row)),
-    )
+        .map(([key, row]) => messageView(tx, this.#home, key, row, answers))
+    })
   }
 
   #read<T>(key: string, body: (tx: Reader, row: MessageRecord) => T): T {

@@ -1,5 +1,5 @@
 /** Receipts as they arrive and as officers give them (SPEC, "Receipts"). A receipt that does not verify changes nothing. */
-import type { Hash, MessageId, PocAddress } from "../protocol/address.ts"
+import type { Hash, MessageId } from "../protocol/address.ts"
 import { equal, hex } from "../protocol/bytes.ts"
 import { decodeCbor, encodeCbor } from "../protocol/cbor.ts"
 import { ValiseError } from "../protocol/errors.ts"
@@ -11,10 +11,14 @@ import {
   readDeviceReceipt,
   readOfficerReceipt,
   signOfficerReceipt,
+  type OfficerReceipt,
 } from "../protocol/receipts.ts"
 import { signedShape, type Signed } from "../protocol/statement.ts"
 import type { Notice, PocEvent } from "./api.ts"
-import { messageUnder } from "./archive.ts"
+import { readCheckpoint } from "../pki/checkpoint.ts"
+import { isBefore } from "../pki/judgement.ts"
+import type { End } from "../pki/poc-history.ts"
+import { foundUnder, messageUnder } from "./archive.ts"
 import type { MessageRecord, ReceiptRecord, Tx } from "./collections.ts"
 import { bytesLeaf, frameLeaves, leafNamed } from "./content.ts"
 import type { Home } from "./home.ts"
@@ -36,7 +40,7 @@ export class Receipts {
       const leaf = leafNamed(opened.leaves, "receipt")
       if (!leaf) throw new ValiseError("ERR_CONTENT", "a receipt without its leaf")
       const signed = decodeCbor(signedShape, leaf)
-      return type === "device-receipt" ? this.#delivered(tx, opened, signed) : this.#acknowledged(tx, poc, signed)
+      return type === "device-receipt" ? this.#delivered(tx, opened, signed) : this.#acknowledged(tx, opened, signed)
     } catch (error) {
       const reason = error instanceof ValiseError ? error.code : "ERR_INTERNAL"
       tx.appendJournal({ event: "receipt-refused", details: { poc, reason } })
@@ -63,7 +67,7 @@ export class Receipts {
       time: now,
       clause,
     })
-    tx.put("messages", key, { ...record, acknowledgedAt: now })
+    tx.put("messages", key, { ...record, acknowledgedAt: now, acknowledgedBy: officer.title })
     this.#store(tx, {
       message: record.id,
       kind: "officer-receipt",
@@ -81,22 +85,24 @@ export class Receipts {
         ...frameLeaves({ type: "officer-receipt", case: record.case, to: [record.from] }),
         bytesLeaf("receipt", encodeCbor(signed)),
       ],
-      copyToOwnDevices: false,
+      copyToOwnDevices: true,
     })
     tx.appendJournal({ event: "acknowledged", details: { message: key } })
   }
 
   #delivered(tx: Tx, opened: OpenedMessage, signed: Signed): PocEvent[] {
     const { device, poc } = opened.header.sender
-    const listed = this.#home.mirror.state.device(device)
+    const listed = this.#home.mirror.state.deviceEver(poc, device)
     if (!listed) throw untrusted()
-    const receipt = readDeviceReceipt(listed.key, this.#home.realm, signed)
+    const receipt = readDeviceReceipt(listed.record.key, this.#home.realm, signed)
     const own = this.#own(tx, receipt)
     if (!own) return []
-    const target = own.devices?.find((row) => equal(row.device, device))
-    if (!target?.digest || !own.sealed || receipt.poc !== poc) throw untrusted()
+    // Which envelope went to which device, only the device that sealed them knows.
+    const digest =
+      own.direction === "in" ? receipt.digest : own.devices?.find((row) => equal(row.device, device))?.digest
+    if (!digest || !own.sealed || receipt.poc !== poc || !own.to.includes(poc)) throw untrusted()
     const { contentHash, headerHash } = own.sealed
-    const sent = { messageId: own.id, headerHash, contentHash, device, digest: target.digest }
+    const sent = { messageId: own.id, headerHash, contentHash, device, digest }
     if (!isDeliveryOf(receipt, sent)) throw untrusted() // defence: 15 sdk-delivery
     const row = { message: own.id, poc, signer: device, signed, at: receipt.time, own: false }
     if (!this.#store(tx, { ...row, kind: "device-receipt" })) return []
@@ -104,17 +110,19 @@ export class Receipts {
     return [{ kind: "delivered", message: hex(own.id), poc, device: hex(device) }]
   }
 
-  #acknowledged(tx: Tx, poc: PocAddress, signed: Signed): PocEvent[] {
-    const manifest = this.#home.mirror.state.poc(poc)?.manifest
-    for (const officer of manifest?.officers ?? []) {
+  #acknowledged(tx: Tx, opened: OpenedMessage, signed: Signed): PocEvent[] {
+    const { poc } = opened.header.sender
+    const { identity, mirror, realm } = this.#home
+    for (const { end, record: officer } of mirror.state.officersEver(poc)) {
       if (!officer.rights.includes("acknowledge")) continue // defence: 15 acknowledge-right
-      if (!this.#home.mirror.officer(poc, officer.officer)?.current) continue // defence: 15 revoked-officer
       let receipt
       try {
-        receipt = readOfficerReceipt(officer.key, this.#home.realm, signed)
+        receipt = readOfficerReceipt(officer.key, realm, signed)
       } catch {
         continue
       }
+      if (end && !signedBefore(end, receipt, opened)) throw untrusted() // defence: 15 revoked-officer
+      if (poc === identity.poc) return this.#acknowledgedHere(tx, receipt, signed, officer.title)
       const own = this.#own(tx, receipt)
       if (!own) return []
       if (!own.sealed || !own.to.includes(poc)) throw untrusted() // defence: 15 acknowledged-by-recipient
@@ -128,7 +136,24 @@ export class Receipts {
     throw untrusted()
   }
 
-  /** The message that it is about; `undefined` if another device of this PoC sent it, which keeps the receipts for it. */
+  /** Another device of this PoC has acknowledged: nobody here needs to do it again. */
+  #acknowledgedHere(tx: Tx, receipt: OfficerReceipt, signed: Signed, title: string): PocEvent[] {
+    const found = foundUnder(tx, receipt.messageId, receipt.header)
+    if (!found) return [] // it was sent before this device was listed, or has expired on its way here
+    const [key, record] = found
+    const { contentHash, headerHash } = record.sealed!
+    const received = { messageId: record.id, headerHash, contentHash }
+    const isFitting = record.from !== receipt.poc && isAcknowledgementOf(receipt, receipt.poc, received)
+    if (!isFitting) throw untrusted() // defence: 15 own-acknowledgement
+    const { officer: signer, poc, time: at } = receipt
+    if (!this.#store(tx, { message: record.id, kind: "officer-receipt", poc, signer, signed, at, own: true })) return []
+    if (record.acknowledgedAt === undefined)
+      tx.put("messages", key, { ...record, acknowledgedAt: at, acknowledgedBy: title })
+    tx.appendJournal({ event: "acknowledgement", details: { message: key, poc } })
+    return [{ kind: "acknowledged", message: key, poc, officer: title }]
+  }
+
+  /** The message that it is about, perhaps sent by another device of this PoC; `undefined` if that one's copy is not here. */
   #own(tx: Tx, receipt: { readonly messageId: MessageId; readonly header: Hash }): MessageRecord | undefined {
     const { identity, mirror } = this.#home
     const own = messageUnder(tx, receipt.messageId, receipt.header)
@@ -136,7 +161,7 @@ export class Receipts {
     const hasOthers = (mirror.state.poc(identity.poc)?.manifest?.devices.length ?? 1) > 1
     if (isUnknown && hasOthers) return undefined
     if (own?.from !== identity.poc) throw untrusted()
-    return own.direction === "out" ? own : undefined
+    return own
   }
 
   /** The first receipt of a signer stands; `false` if it was here before. */
@@ -146,6 +171,12 @@ export class Receipts {
     tx.put("receipts", key, row)
     return true
   }
+}
+
+/** As for messages: the signer dates, and its device cites what it knew of the log; both must lie before the end. */
+function signedBefore(end: End, receipt: OfficerReceipt, { checkpoint }: OpenedMessage): boolean {
+  const size = readCheckpoint(checkpoint)?.size
+  return end.reason !== "compromise" && size !== undefined && isBefore(end, { created: receipt.time }, { size })
 }
 
 const untrusted = (): ValiseError => new ValiseError("ERR_UNTRUSTED", "a receipt for something else")

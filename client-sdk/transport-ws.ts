@@ -1,4 +1,5 @@
 /** WebSocket transport of Node, and the only file of the SDK that imports `ws`. */
+import { TLSSocket } from "node:tls"
 import { WebSocket } from "ws"
 import { ValiseError } from "../protocol/errors.ts"
 import { subprotocol } from "../protocol/frames.ts"
@@ -22,9 +23,13 @@ export const wsTransport: Transport = {
       if (signal.aborted) abort()
       signal.addEventListener("abort", abort, { once: true })
       socket.binaryType = "nodebuffer"
+      let tlsCertificate: Uint8Array | undefined
+      socket.on("upgrade", ({ socket: line }) => {
+        if (line instanceof TLSSocket) tlsCertificate = new Uint8Array(line.getPeerCertificate().raw)
+      })
       socket.on("open", () => {
         signal.removeEventListener("abort", abort)
-        resolve(channelOf(socket))
+        resolve(channelOf(socket, tlsCertificate))
       })
       socket.on("message", (data, isBinary) => {
         if (isBinary && Buffer.isBuffer(data)) events.message(new Uint8Array(data.buffer, data.byteOffset, data.length))
@@ -40,8 +45,9 @@ export const wsTransport: Transport = {
   },
 }
 
-function channelOf(socket: WebSocket): Channel {
+function channelOf(socket: WebSocket, tlsCertificate: Uint8Array | undefined): Channel {
   return {
+    tlsCertificate,
     send: (bytes) => {
       if (socket.readyState === WebSocket.OPEN) socket.send(bytes, { binary: true })
     },

@@ -4,6 +4,8 @@ export interface Channel {
   /** Never throws; what is sent after the end is dropped. */
   send(bytes: Uint8Array): void
   close(): void
+  /** The certificate (DER) that the other end of TLS has shown; `undefined` without TLS. */
+  readonly tlsCertificate: Uint8Array | undefined
 }
 
 export interface ChannelEvents {

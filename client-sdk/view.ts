@@ -4,8 +4,8 @@ import { equal, hex } from "../protocol/bytes.ts"
 import { ValiseError } from "../protocol/errors.ts"
 import { decodeForward } from "../protocol/consent.ts"
 import type { DeviceStatus, ForwardView, Id, MessageView, Notice, RecipientStatus } from "./api.ts"
-import type { MessageRecord, Reader } from "./collections.ts"
-import { judgementOf } from "./consents.ts"
+import type { DeviceRecord, MessageRecord, Reader } from "./collections.ts"
+import { judgementOf } from "./consent-records.ts"
 import { leafNamed, readFrame, readJson, readResponse, readText, readTlp } from "./content.ts"
 import { iso, type Home } from "./home.ts"
 
@@ -31,7 +31,13 @@ export function keyByPrefix(keys: Iterable<string>, prefix: string, what: string
   throw new ValiseError("ERR_AMBIGUOUS", `${found.length} ${what}s begin with this id`, { hint: "give more digits" })
 }
 
-export function messageView(tx: Reader, home: Home, key: string, record: MessageRecord): MessageView {
+export function messageView(
+  tx: Reader,
+  home: Home,
+  key: string,
+  record: MessageRecord,
+  answers = answersIn(tx),
+): MessageView {
   const { leaves } = record
   const frame = readFrame(leaves)
   const subject = readText(leaves, "subject")
@@ -40,6 +46,9 @@ export function messageView(tx: Reader, home: Home, key: string, record: Message
   const content = readJson(leaves, "body")
   const response = readResponse(leaves)
   const forward = record.type === "forward" ? forwardView(tx, home, record) : undefined
+  const answered = isOwn(home, record)
+    ? undefined
+    : answers.get(answerKey(record.case, record.id))?.get(home.identity.poc)
   return {
     id: key,
     case: hex(record.case),
@@ -63,66 +72,85 @@ export function messageView(tx: Reader, home: Home, key: string, record: Message
     banners: record.banners,
     ...(forward && { forward }),
     ...(record.acknowledgedAt !== undefined && { acknowledged: iso(record.acknowledgedAt) }),
-    ...(record.direction === "out" && { status: statusOf(tx, home, key, record) }),
+    ...(record.acknowledgedBy !== undefined && { acknowledgedBy: record.acknowledgedBy }),
+    ...(answered && { answered }),
+    ...(isOwn(home, record) && { status: statusOf(tx, home, record, answers) }),
   }
 }
 
-/** Empty for what another device of this PoC sent: that one keeps the receipts. */
-export function statusOf(tx: Reader, home: Home, key: string, record: MessageRecord): RecipientStatus[] {
-  if (record.direction !== "out") return []
-  const receipts = [...tx.list("receipts", { prefix: `${key}:` })].map(([, row]) => row)
-  const responses = responsesTo(tx, record)
+/** Of what another device of this PoC sent, only what its recipients say is known here. */
+export function statusOf(tx: Reader, home: Home, record: MessageRecord, answers = answersIn(tx)): RecipientStatus[] {
+  if (!isOwn(home, record)) return []
+  const receipts = [...tx.list("receipts", { prefix: `${hex(record.id)}:` })].map(([, row]) => row)
+  const responses = answers.get(answerKey(record.case, record.id))
   return record.to.map((poc): RecipientStatus => {
-    const devices = (record.devices ?? [])
-      .filter((device) => device.poc === poc)
-      .map((device): DeviceStatus => {
-        const delivered = receipts.find((row) => row.kind === "device-receipt" && equal(row.signer, device.device))
+    const deliveries = receipts.filter((row) => row.kind === "device-receipt" && row.poc === poc)
+    const known = record.devices?.filter((device) => device.poc === poc)
+    const devices = (known ?? deliveries.map(({ signer }): SentTo => ({ device: signer }))).map(
+      (sent): DeviceStatus => {
+        const delivered = deliveries.find((row) => equal(row.signer, sent.device))
         return {
-          device: hex(device.device),
-          ...(device.accepted && {
-            accepted: { relay: device.accepted.receipt.relay, minute: iso(device.accepted.receipt.minute * 60) },
+          device: hex(sent.device),
+          ...(sent.accepted && {
+            accepted: { relay: sent.accepted.receipt.relay, minute: iso(sent.accepted.receipt.minute * 60) },
           }),
           ...(delivered && { delivered: { at: iso(delivered.at) } }),
-          ...(device.kind && { prekey: device.kind }),
+          ...(sent.kind && { prekey: sent.kind }),
         }
-      })
+      },
+    )
     const seen = receipts.find((row) => row.kind === "officer-receipt" && row.poc === poc)
     const officer = seen && home.mirror.officer(poc, seen.signer as OfficerId)
-    const response = responses.get(poc)
+    const response = responses?.get(poc)
     return {
       poc,
       devices,
       ...(seen && { acknowledged: { officer: officer?.title ?? "an officer no longer listed", at: iso(seen.at) } }),
       ...(response && { response }),
-      state: stateOf(devices, seen !== undefined, response !== undefined, record.expires <= home.now),
+      state: stateOf(devices, {
+        acknowledged: seen !== undefined,
+        responded: response !== undefined,
+        expired: record.expires <= home.now,
+        isCopy: record.direction === "in",
+        receiptsLost: record.receiptsLost === true,
+      }),
     }
   })
 }
 
+type SentTo = Pick<DeviceRecord, "accepted" | "kind"> & { readonly device: Uint8Array }
+
 /** Silence is lawful, and never hidden: each kind of it has its own name. */
 function stateOf(
   devices: readonly DeviceStatus[],
-  acknowledged: boolean,
-  responded: boolean,
-  expired: boolean,
+  known: { acknowledged: boolean; responded: boolean; expired: boolean; isCopy: boolean; receiptsLost: boolean },
 ): RecipientStatus["state"] {
-  if (responded) return "responded"
-  if (acknowledged) return "acknowledged"
-  if (devices.some(({ delivered }) => delivered)) return expired ? "delivered-silent" : "delivered"
-  if (expired) return "undelivered"
+  if (known.responded) return "responded"
+  if (known.acknowledged) return "acknowledged"
+  if (devices.some(({ delivered }) => delivered)) return known.expired ? "delivered-silent" : "delivered"
+  if (known.isCopy) return "sent-elsewhere"
+  if (known.receiptsLost) return "unknown"
+  if (known.expired) return "undelivered"
   return devices.some(({ accepted }) => accepted) ? "accepted" : "waiting"
 }
 
-function responsesTo(tx: Reader, record: MessageRecord): Map<PocAddress, NonNullable<RecipientStatus["response"]>> {
-  const found = new Map<PocAddress, NonNullable<RecipientStatus["response"]>>()
-  const answers = [...tx.list("messages")]
-    .filter(([, other]) => other.type === "response" && other.direction === "in" && equal(other.case, record.case))
-    .toSorted(([, a], [, b]) => a.order - b.order)
-  for (const [key, other] of answers) {
-    const response = readResponse(other.leaves)
-    const about = readFrame(other.leaves).inReplyTo
-    if (response && about && equal(about.message, record.id))
-      found.set(other.from, { disposition: response.disposition, at: iso(other.created), message: key })
+const answerKey = (caseId: Uint8Array, message: Uint8Array): string => `${hex(caseId)}:${hex(message)}`
+
+/** By case and id of the message that is answered, and by the PoC that answers: its newest response. */
+export type Answers = ReadonlyMap<string, ReadonlyMap<PocAddress, Answer>>
+type Answer = NonNullable<RecipientStatus["response"]>
+
+export function answersIn(tx: Reader): Answers {
+  const found = new Map<string, Map<PocAddress, Answer>>()
+  const responses = [...tx.list("messages")].filter(([, { type }]) => type === "response")
+  for (const [key, row] of responses.toSorted(([, a], [, b]) => a.order - b.order)) {
+    const response = readResponse(row.leaves)
+    const about = readFrame(row.leaves).inReplyTo
+    if (!response || !about) continue
+    const name = answerKey(row.case, about.message)
+    const answers = found.get(name) ?? new Map<PocAddress, Answer>()
+    answers.set(row.from, { disposition: response.disposition, at: iso(row.created), message: key })
+    found.set(name, answers)
   }
   return found
 }
@@ -141,7 +169,13 @@ function forwardView(tx: Reader, home: Home, record: MessageRecord): ForwardView
 }
 
 export function noticeViews(tx: Reader): Notice[] {
-  return [...tx.list("notices")].map(([, { at, kind, text }]) => ({ at: iso(at), kind, text }))
+  return [...tx.list("notices")].map(([key, { at, kind, seenAt, text }]) => ({
+    id: key.slice(key.indexOf(":") + 1),
+    at: iso(at),
+    kind,
+    text,
+    ...(seenAt !== undefined && { seen: iso(seenAt) }),
+  }))
 }
 
 export const caseIdOf = (record: MessageRecord): Id => hex(record.case)

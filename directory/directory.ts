@@ -29,12 +29,13 @@ import {
 } from "../pki/entries.ts"
 import type { LogSource } from "../pki/log-source.ts"
 import type { DirectoryState, EntryReason } from "../pki/state.ts"
+import { checkpointPath, parseTilePath } from "../pki/tiles.ts"
 import { seconds } from "../system/machine.ts"
 import { durableFiles, lockFolder, nameFolder, type Files } from "./files.ts"
 import { found, logFolder, logOrigin, trustPath, type Founding } from "./founding.ts"
 import { issueFor } from "./issuing.ts"
 import { keepCa, makeCa, readCa, readLogKey, readRoot, type DirectoryMachine } from "./keys.ts"
-import { Ledger, refusal } from "./ledger.ts"
+import { Ledger, refusal, type Outcome } from "./ledger.ts"
 import { LogWriter } from "./log-writer.ts"
 import { Proposals, type Proposal } from "./proposals.ts"
 
@@ -53,6 +54,8 @@ export interface Nomination {
   readonly isDefault: boolean
   /** Signed by the key. Needed unless the PoC has one in the log. */
   readonly manifest?: Signed
+  /** What the agency handed in, word for word, for those who approve. */
+  readonly request?: Uint8Array
 }
 
 export interface RelayNomination {
@@ -64,6 +67,8 @@ export interface RelayNomination {
   readonly key: Uint8Array
   /** The key's own signature (`signPossession`). */
   readonly member: Uint8Array
+  /** What the relay's operator handed in, word for word, for those who approve. */
+  readonly request?: Uint8Array
 }
 
 /** `logged`: it counts from now on. `waiting`: it needs approval. */
@@ -108,7 +113,18 @@ export class Directory {
       const ledger = await Ledger.open(anchor, writer, clock)
       const proposals = await Proposals.open(durableFiles(resolve(folder, "proposals")), seconds(clock))
       const machine = { clock, random }
-      return new Directory({ anchor, machine, files, trustText, logKey, writer, ledger, proposals, release })
+      return new Directory({
+        anchor,
+        machine,
+        files,
+        logFiles: log,
+        trustText,
+        logKey,
+        writer,
+        ledger,
+        proposals,
+        release,
+      })
     } catch (error) {
       await writer?.close()
       release()
@@ -138,9 +154,15 @@ export class Directory {
     return this.#parts.writer.source()
   }
 
+  /** One of the log's files, by its path: what every web server could serve. */
+  async logFile(path: string): Promise<Uint8Array | undefined> {
+    const isOne = path === checkpointPath || parseTilePath(path) !== undefined
+    return isOne ? await this.#parts.logFiles.read(path) : undefined
+  }
+
   /** Drafts the certificate for a first enrolment, or for a new key after the old one was lost; two officers approve it. */
   async nominate(nomination: Nomination): Promise<Proposal> {
-    const { state, role, agency, key, member, isDefault, manifest } = nomination
+    const { state, role, agency, key, member, isDefault, manifest, request } = nomination
     const { address } = parsePocAddress(`${state}/${role}/${agency}`)
     if (manifest) readManifest({ address, key }, this.anchor.realm, manifest)
     else if (!this.state.poc(address)?.manifest)
@@ -149,7 +171,7 @@ export class Directory {
       })
     const certificate = await this.#issue({ use: "poc", poc: { state, role, agency } }, nomination)
     const body = { v: 1, use: "poc", poc: address, isDefault, certificate, member } as const
-    return waiting(await this.#submit("certificate", body, { firstManifest: manifest }))
+    return waiting(await this.#submit("certificate", body, { firstManifest: manifest, request }))
   }
 
   /**
@@ -165,9 +187,9 @@ export class Directory {
 
   /** Drafts a relay's certificate; two officers approve it. */
   async listRelay(relay: RelayNomination): Promise<Proposal> {
-    const { host, urls, member } = relay
+    const { host, urls, member, request } = relay
     const certificate = await this.#issue({ use: "relay", host }, relay)
-    return waiting(await this.#submit("relay", { v: 1, host, urls, certificate, member }))
+    return waiting(await this.#submit("relay", { v: 1, host, urls, certificate, member }, { request }))
   }
 
   /** Logs a PoC's manifest. It waits only if it is the Secretariat's and changes who may approve. */
@@ -212,6 +234,11 @@ export class Directory {
     return this.#parts.proposals.all()
   }
 
+  /** Throws `ERR_NOT_FOUND`. */
+  proposal(id: string): Proposal {
+    return this.#parts.proposals.get(id)
+  }
+
   /** The statement to sign (`signApproval`): by an officer of the Secretariat, or, without one, by the PoC's key. */
   approvalFor(id: string, officer?: OfficerId): Approval {
     const proposal = this.#parts.proposals.get(id)
@@ -241,16 +268,18 @@ export class Directory {
 
   /** Logs an approved proposal; resolves to its index. Throws `ERR_UNTRUSTED` with the reason if it does not count yet. */
   async issue(id: string): Promise<number> {
-    const { kind, body, approvals, firstManifest: manifest } = this.#parts.proposals.get(id)
-    const changes = [{ kind, body, approvals }]
-    if (manifest) {
-      const { poc } = bodyStructures.certificate.decode(body)
-      changes.push({ kind: "manifest", body: encodeBody("manifest", { v: 1, poc, manifest }), approvals: [] })
-    }
-    const outcome = await this.#parts.ledger.add(changes)
+    const outcome = await this.#log(id)
     if (!outcome.logged) throw refusal(outcome.reason)
-    await this.#parts.proposals.remove(id)
     return outcome.index
+  }
+
+  /** Logs a proposal if enough have approved it. Throws as `issue` does if something else is in its way. */
+  async issueIfApproved(id: string): Promise<Submitted> {
+    const proposal = this.#parts.proposals.get(id)
+    const outcome = await this.#log(id)
+    if (outcome.logged) return { outcome: "logged", index: outcome.index }
+    if (outcome.reason !== "not-approved" && outcome.reason !== "not-entitled") throw refusal(outcome.reason)
+    return { outcome: "waiting", proposal }
   }
 
   /** Drops a proposal. */
@@ -275,6 +304,18 @@ export class Directory {
     this.#parts.release()
   }
 
+  async #log(id: string): Promise<Outcome> {
+    const { kind, body, approvals, firstManifest: manifest } = this.#parts.proposals.get(id)
+    const changes = [{ kind, body, approvals }]
+    if (manifest) {
+      const { poc } = bodyStructures.certificate.decode(body)
+      changes.push({ kind: "manifest", body: encodeBody("manifest", { v: 1, poc, manifest }), approvals: [] })
+    }
+    const outcome = await this.#parts.ledger.add(changes)
+    if (outcome.logged) await this.#parts.proposals.remove(id)
+    return outcome
+  }
+
   async #issue(
     subject: Parameters<typeof issueFor>[0],
     request: { readonly organisation: string; readonly key: Uint8Array; readonly member: Uint8Array },
@@ -291,26 +332,34 @@ export class Directory {
     })
   }
 
-  /** @param waitsOn what the rules say as long as only approvals are lacking */
   async #submit<K extends EntryKind>(
     kind: K,
     content: BodyOf<K>,
-    { firstManifest, waitsOn = "not-approved" }: { firstManifest?: Signed | undefined; waitsOn?: EntryReason } = {},
+    { firstManifest, request, waitsOn = "not-approved" }: Draft = {},
   ): Promise<Submitted> {
     const { ledger, proposals, machine } = this.#parts
     const body = encodeBody(kind, content)
     const outcome = await ledger.add([{ kind, body, approvals: [] }])
     if (outcome.logged) return { outcome: "logged", index: outcome.index }
     if (outcome.reason !== waitsOn) throw refusal(outcome.reason)
-    const proposal = await proposals.add({ kind, body, firstManifest }, seconds(machine.clock))
+    const proposal = await proposals.add({ kind, body, firstManifest, request }, seconds(machine.clock))
     return { outcome: "waiting", proposal }
   }
+}
+
+/** What goes with a change until it is logged. */
+interface Draft {
+  readonly firstManifest?: Signed | undefined
+  readonly request?: Uint8Array | undefined
+  /** What the rules say as long as only approvals are lacking. */
+  readonly waitsOn?: EntryReason
 }
 
 interface Parts {
   readonly anchor: TrustAnchor
   readonly machine: DirectoryMachine
   readonly files: Files
+  readonly logFiles: Files
   readonly trustText: string
   readonly logKey: SigningKey
   readonly writer: LogWriter

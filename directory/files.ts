@@ -13,7 +13,7 @@ export interface Files {
   write(path: string, bytes: Uint8Array): Promise<void>
   /** Removes a file or folder if it is there. Not durable: it may be back after a crash. */
   remove(path: string): Promise<void>
-  /** Names in a folder, sorted; none if it does not exist. */
+  /** Names in a folder, sorted, without what a crash left half-written; none if it does not exist. */
   list(path: string): Promise<readonly string[]>
 }
 
@@ -24,7 +24,8 @@ export function durableFiles(folder: string): Files {
     read: (path) => ifThere(readFile(at(path)).then((bytes) => new Uint8Array(bytes))),
     write: (path, bytes) => disk(writeDurably(at(path), bytes)),
     remove: (path) => disk(rm(at(path), { recursive: true, force: true })),
-    list: async (path) => ((await ifThere(readdir(at(path)))) ?? []).toSorted(),
+    list: async (path) =>
+      ((await ifThere(readdir(at(path)))) ?? []).filter((name) => !name.endsWith(unfinished)).toSorted(),
   }
 }
 
@@ -48,6 +49,9 @@ export function lockFolder(folder: string): () => void {
   return () => database.close()
 }
 
+/** Ends the name of a file that is being written. */
+const unfinished = ".new"
+
 /** Gives a finished folder its name. Fails if there is something under that name already. */
 export async function nameFolder(from: string, to: string): Promise<void> {
   await disk(rename(from, to).then(() => syncFolder(dirname(resolve(to)))))
@@ -55,7 +59,7 @@ export async function nameFolder(from: string, to: string): Promise<void> {
 
 async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
   await makeFolder(dirname(path))
-  const temporary = `${path}.new`
+  const temporary = `${path}${unfinished}`
   const file = await open(temporary, "w", 0o600)
   try {
     await file.writeFile(bytes)

@@ -6,6 +6,7 @@ import { decodeCbor, encodeCbor } from "../protocol/cbor.ts"
 import { ValiseError } from "../protocol/errors.ts"
 import { fixed } from "../protocol/limits.ts"
 import { signedShape, type Signed } from "../protocol/statement.ts"
+import { serviceLimits } from "../pki/directory-api.ts"
 import { approvalStructure, entryKinds, subjectOf, type EntryKind } from "../pki/entries.ts"
 import type { Files } from "./files.ts"
 
@@ -17,6 +18,8 @@ export interface Proposal {
   readonly body: Uint8Array
   /** A PoC's first manifest, logged right after its certificate. */
   readonly firstManifest?: Signed | undefined
+  /** What was handed in for it, word for word: the verification words name these bytes. */
+  readonly request?: Uint8Array | undefined
   readonly approvals: readonly Signed[]
   /** Seconds. */
   readonly created: number
@@ -55,8 +58,12 @@ export class Proposals {
   }
 
   /** Durable when resolved. The same change proposed again is the same proposal. */
-  async add(change: Pick<Proposal, "kind" | "body" | "firstManifest">, nowSeconds: number): Promise<Proposal> {
+  async add(change: Omit<Proposal, "id" | "approvals" | "created">, nowSeconds: number): Promise<Proposal> {
     const id = hex(subjectOf(change.kind, change.body)).slice(0, 32)
+    if (this.#proposals.size >= serviceLimits.proposalsMax)
+      throw new ValiseError("ERR_RATE_LIMITED", "too many changes wait for approval", {
+        hint: "the directory's officers approve or withdraw some first",
+      })
     return this.#proposals.get(id) ?? (await this.#keep({ ...change, id, approvals: [], created: nowSeconds }))
   }
 
@@ -94,6 +101,7 @@ const proposalShape = z.strictObject({
   kind: z.enum(entryKinds),
   body: shapes.bytes,
   firstManifest: signedShape.optional(),
+  request: shapes.bytes.optional(),
   approvals: z.array(signedShape).max(fixed.approvalsMax),
   created: shapes.seconds,
 })

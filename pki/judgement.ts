@@ -79,8 +79,11 @@ export function expiryBanners({ certificate, manifest }: PocHistory, nowSeconds:
 }
 
 /** The signer chose `created`, and cited what it knew: both must lie before the end. */
-const isBefore = (end: End, header: JudgedHeader, cited: CitedCheckpoint): boolean =>
-  header.created < end.moment && cited.size <= end.index // defence: 21 before-the-end => true
+export const isBefore = (
+  end: End,
+  header: Pick<JudgedHeader, "created">,
+  cited: Pick<CitedCheckpoint, "size">,
+): boolean => header.created < end.moment && cited.size <= end.index // defence: 21 before-the-end => true
 
 const removedBanner = {
   device: "device-removed",

@@ -143,6 +143,16 @@ export class PocHistory {
     return this.#withRevocation(id, this.#view.officers.get(hex(id)))
   }
 
+  /** Whether this device or officer has been revoked: then it stays ended, whatever a later manifest lists. */
+  isRevoked(id: Uint8Array): boolean {
+    return this.#revoked.has(hex(id))
+  }
+
+  /** Everyone ever listed. */
+  everyOfficer(): readonly Listed<ManifestOfficer>[] {
+    return [...this.#view.officers.values()].map((listed) => this.#withRevocation(listed.record.officer, listed)!)
+  }
+
   /** Those listed now and not revoked. */
   devices(): readonly DeviceRecord[] {
     return this.#current(this.#view.devices, ({ device }) => device)

@@ -85,6 +85,8 @@ export class Replay {
   /** By `state/role`. */
   readonly #defaults = new Map<string, PocHistory>()
   readonly #relays = new Map<string, RelayListing>()
+  /** Every relay's certificates that have not been ended, replaced ones too, by their hash in hexadecimal. */
+  readonly #relayCertificates = new Map<string, RelayListing>()
 
   /**
    * @param options.excerpt the entries are only some of a log's: whether a State and role have exactly one default
@@ -113,6 +115,11 @@ export class Replay {
   /** Those not revoked, by host. */
   get relays(): ReadonlyMap<string, RelayListing> {
     return this.#relays
+  }
+
+  /** What was listed with this certificate, now or before its relay got another, unless that has been ended. */
+  relayWithCertificate(hash: Uint8Array): RelayListing | undefined {
+    return this.#relayCertificates.get(hex(hash))
   }
 
   /** Takes the entry in if it counts; otherwise says why not, and nothing has changed. Never throws. */
@@ -150,10 +157,12 @@ export class Replay {
     role: (at) => this.#countRole(bodyStructures.role.decode(at.body), at),
   }
 
-  #countCa({ certificate }: CaBody, { time }: At): EntryReason | undefined {
-    const judgement = validateCa(certificate, this.#root, this.#realm, time)
+  #countCa({ certificate }: CaBody, at: At): EntryReason | undefined {
+    const judgement = validateCa(certificate, this.#root, this.#realm, at.time)
     if (!judgement.ok) return `certificate:${judgement.reason}`
     if (this.#certificates.has(idOf(certificate))) return "repeated"
+    // It needs none, but false ones would be remembered as used.
+    if (!this.#agreement(at)) return "approval"
     this.#certificates.add(idOf(certificate))
     this.#cas.add(judgement.certificate)
     return undefined
@@ -199,7 +208,7 @@ export class Replay {
     const agreement = this.#agreement(at)
     if (!agreement) return "approval"
     if (poc.isSecretariat) {
-      const next = manifest.officers.filter(({ rights }) => rights.includes("approve"))
+      const next = manifest.officers.filter((x) => x.rights.includes("approve") && !poc.isRevoked(x.officer))
       if (next.length < fixed.approvalsMin) return "approvers"
       const changesApprovers = !sameOfficers(next, approvingOfficers(poc))
       if (poc.manifest && changesApprovers && !agreement.officers) return "not-approved" // defence: 5 approvers-approved
@@ -226,7 +235,9 @@ export class Replay {
     const agreement = this.#agreement(at)
     if (!agreement) return "approval"
     if (!agreement.officers) return "not-approved" // defence: 5 relay-approved
-    this.#relays.set(body.host, { host: body.host, urls: body.urls, certificate })
+    const listing = { host: body.host, urls: body.urls, certificate }
+    this.#relays.set(body.host, listing)
+    this.#relayCertificates.set(idOf(certificate.der), listing)
     this.#keepCertified(certificate, holder)
     return undefined
   }
@@ -262,7 +273,12 @@ export class Replay {
     if (revocation.effective > at.time + fixed.clockSkewSecondsMax) return "effective"
     const agreement = this.#agreement(at)
     if (!agreement) return "approval"
-    const endable = { cas: this.#cas, relays: this.#relays, pocs: this.#pocs }
+    const endable = {
+      cas: this.#cas,
+      relays: this.#relays,
+      relayCertificates: this.#relayCertificates,
+      pocs: this.#pocs,
+    }
     const target = findTarget(revocation.target, endable, at.time)
     if (!target) return "unknown"
     const byOfficers = agreement.officers && this.#isSecretariatKey(revocation.requester)

@@ -1,6 +1,6 @@
 /** What a revocation can end, who may ask for it, and how it ends (SPEC, "Directory"). */
 import type { PocAddress } from "../protocol/address.ts"
-import { equal } from "../protocol/bytes.ts"
+import { equal, hex } from "../protocol/bytes.ts"
 import { certificateHash, type RevocationTarget } from "./entries.ts"
 import type { End, PocHistory } from "./poc-history.ts"
 import type { Certificate } from "./x509.ts"
@@ -20,8 +20,16 @@ export interface Target {
 /** What is in force, and from which what ends is taken. */
 export interface Endable {
   readonly cas: Set<Certificate>
-  readonly relays: Map<string, { readonly certificate: Certificate }>
+  /** By host. */
+  readonly relays: Map<string, CertifiedRelay>
+  /** By the certificate's hash in hexadecimal; replaced ones too. */
+  readonly relayCertificates: Map<string, CertifiedRelay>
   readonly pocs: ReadonlyMap<PocAddress, PocHistory>
+}
+
+interface CertifiedRelay {
+  readonly host: string
+  readonly certificate: Certificate
 }
 
 /** `undefined` if the directory has nothing such. */
@@ -43,11 +51,19 @@ function caTarget({ certificate }: TargetOf<"ca">, { cas }: Endable): Target | u
   return ca && { key: ca.publicKey, holders: [], officersMay: true, since: 0, end: () => cas.delete(ca) }
 }
 
-function relayTarget({ host, certificate }: TargetOf<"relay">, { relays }: Endable): Target | undefined {
-  const relay = relays.get(host)?.certificate
-  if (!relay || !equal(certificateHash(relay.der), certificate)) return undefined
-  const { publicKey: key } = relay
-  return { key, holders: [key], officersMay: true, since: 0, end: () => relays.delete(host) }
+/** One that was replaced can be ended, too: whoever has its key could still date receipts back. */
+function relayTarget(target: TargetOf<"relay">, { relays, relayCertificates }: Endable): Target | undefined {
+  const listing = relayCertificates.get(hex(target.certificate)) // defence: 15 replaced-relay-key => const listing = relays.get(target.host)
+  if (listing?.host !== target.host) return undefined
+  const { publicKey: key } = listing.certificate
+  const end = ({ reason }: End): void => {
+    for (const [id, one] of relayCertificates) {
+      if (one !== listing && !(reason === "compromise" && equal(one.certificate.publicKey, key))) continue
+      relayCertificates.delete(id)
+      if (relays.get(one.host) === one) relays.delete(one.host)
+    }
+  }
+  return { key, holders: [key], officersMay: true, since: 0, end }
 }
 
 function certificateTarget(hash: Uint8Array, poc: PocHistory): Target | undefined {

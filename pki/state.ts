@@ -146,8 +146,23 @@ export class DirectoryState {
     return this.#replay.pocs.get(poc)?.officer(officer)
   }
 
+  /** Every officer whom this PoC lists or once listed. */
+  officersEver(poc: PocAddress): readonly Listed<ManifestOfficer>[] {
+    return this.#replay.pocs.get(poc)?.everyOfficer() ?? []
+  }
+
+  /** A device that this PoC lists, or once listed. */
+  deviceEver(poc: PocAddress, device: DeviceId): Listed<DeviceRecord> | undefined {
+    return this.#replay.pocs.get(poc)?.device(device)
+  }
+
   deviceOfMailbox(mailbox: MailboxId): DeviceRecord | undefined {
     return this.#devices().byMailbox.get(hex(mailbox))
+  }
+
+  /** Whether certificate and manifest hold, the manifest perhaps by grace: otherwise nobody opens what this PoC sends. */
+  isReachable(address: PocAddress, nowSeconds: number): boolean {
+    return this.#replay.pocs.get(address)?.isReachable(nowSeconds) ?? false
   }
 
   /** The devices that a sender seals to: none if certificate or manifest no longer hold. */

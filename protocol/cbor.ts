@@ -24,6 +24,7 @@ export function decodeCbor<T>(shape: z.ZodType<T>, bytes: Uint8Array): T {
   let value: unknown
   try {
     value = cborDecode(plain(bytes), strictDecoding)
+    if (isNestedDeeper(value, nestingMax)) throw new TypeError("nested too deeply")
     if (!equal(encodeCbor(value as CborValue), bytes)) throw new TypeError("not in canonical form")
   } catch (cause) {
     throw new ValiseError("ERR_MALFORMED", "not deterministic CBOR", { cause })
@@ -32,6 +33,16 @@ export function decodeCbor<T>(shape: z.ZodType<T>, bytes: Uint8Array): T {
   if (!parsed.success)
     throw new ValiseError("ERR_MALFORMED", "a structure has the wrong shape", { cause: parsed.error })
   return parsed.data
+}
+
+/** Arrays and maps around one item. Without a bound it would be the reader's stack that says what a log entry counts for. */
+const nestingMax = 16
+
+function isNestedDeeper(value: unknown, levels: number): boolean {
+  if (typeof value !== "object" || value === null || value instanceof Uint8Array) return false
+  return levels === 0
+    ? Object.keys(value).length > 0
+    : Object.values(value).some((item) => isNestedDeeper(item, levels - 1))
 }
 
 const strictDecoding = {

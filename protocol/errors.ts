@@ -26,6 +26,7 @@ export const errorTable = {
   ERR_UNTRUSTED: { retryable: false, exit: 4 },
   ERR_NOT_ANCHORED: { retryable: false, exit: 4 },
   ERR_EVIDENCE: { retryable: false, exit: 4 },
+  ERR_INVITATION: { retryable: false, exit: 4 },
   ERR_DIRECTORY_STALE: { retryable: true, exit: 4 },
   ERR_DIRECTORY_SPLIT: { retryable: false, exit: 4 },
   // using the SDK and the command

@@ -270,8 +270,6 @@ export const frameTypes = Object.fromEntries(
 /** Type, counter and MAC before the fields. */
 export const frameHeadBytes = 1 + 8 + macBytes
 
-export const isLoginFrame = (frame: Frame): frame is LoginFrame => loginNames.has(frame.type)
-
 export function encodeLoginFrame(frame: LoginFrame): Uint8Array {
   return concat(Uint8Array.of(frameTypes[frame.type]), ...fieldsOf(frame))
 }
@@ -281,9 +279,9 @@ export function decodeLoginFrame(bytes: Uint8Array): LoginFrame | undefined {
   const type = typeOf(bytes, 1)
   const name = nameOfType.get(type)
   if (name === undefined) return undefined
-  const frame = decodeFields(name, bytes.subarray(1))
-  if (!isLoginFrame(frame)) throw new ValiseError("ERR_MALFORMED", "a frame of a later state without its MAC")
-  return frame
+  // Before the fields: a stranger does not get to have those of later states read.
+  if (!loginNames.has(name)) throw new ValiseError("ERR_MALFORMED", "a frame of a later state without its MAC")
+  return decodeFields(name, bytes.subarray(1)) as LoginFrame
 }
 
 /** SHA3-256: the most costly part of a frame, so a machine may bring its own. */
@@ -326,8 +324,8 @@ export function decodeFrame(
   if (!isAuthentic) throw unauthentic("a frame's MAC is wrong") // defence: 30 mac
   const name = nameOfType.get(type)
   if (name === undefined) return undefined
+  if (loginNames.has(name)) throw new ValiseError("ERR_MALFORMED", "a login frame after the login")
   const frame = decodeFields(name, fields)
-  if (isLoginFrame(frame)) throw new ValiseError("ERR_MALFORMED", "a login frame after the login")
   return (digest ? { ...frame, digest } : frame) as Received<ClientFrame | RelayFrame>
 }
 

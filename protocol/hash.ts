@@ -13,14 +13,11 @@ export function taggedHash(label: HashLabel, ...parts: readonly (Uint8Array | st
 /** The closed list of hash labels (SPEC, "Encodings"). */
 export const hashLabels = [
   "accepted",
-  "commitment",
   "content",
   "device",
   "down",
   "enc",
-  "entry",
   "evidence",
-  "frame",
   "header",
   "info",
   "journal",
@@ -33,6 +30,7 @@ export const hashLabels = [
   "salt",
   "statement",
   "up",
+  "words",
 ] as const
 export type HashLabel = (typeof hashLabels)[number]
 

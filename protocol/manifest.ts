@@ -153,13 +153,19 @@ export function manifestStanding(manifest: Manifest, nowSeconds: number): "curre
   return nowSeconds <= manifest.expires + fixed.manifestGraceSeconds ? "grace" : "expired"
 }
 
-function judgeDevice(poc: PocAddress, realm: Realm, { device, key, relay, mailbox, member }: ManifestDevice): void {
+/** Throws `ERR_UNTRUSTED` unless the row is that PoC's device, and has asked to be listed. */
+export function judgeDevice(
+  poc: PocAddress,
+  realm: Realm,
+  { device, key, relay, mailbox, member }: ManifestDevice,
+): void {
   judgeKey(poc, realm, key, member)
   if (!equal(device, deviceIdOf(poc, key))) throw refused("lists a device id that is not its key's") // defence: 31 device-id
   if (!equal(mailbox, mailboxOf(device, relay))) throw refused("lists a mailbox that is not its device's") // defence: 31 mailbox
 }
 
-function judgeOfficer(poc: PocAddress, realm: Realm, { officer, key, member }: ManifestOfficer): void {
+/** Throws `ERR_UNTRUSTED` unless the row is that PoC's officer, and has asked to be listed. */
+export function judgeOfficer(poc: PocAddress, realm: Realm, { officer, key, member }: ManifestOfficer): void {
   judgeKey(poc, realm, key, member)
   if (!equal(officer, officerIdOf(poc, key))) throw refused("lists an officer id that is not its key's") // defence: 31 officer-id
 }
@@ -175,6 +181,24 @@ const refused = (what: string): ValiseError => new ValiseError("ERR_UNTRUSTED", 
 const rightsOf = <T extends string>(names: readonly T[]) =>
   z.array(z.enum(names)).refine((rights) => new Set(rights).size === rights.length)
 
+/** One row, also on its way to the one who lists it. */
+export const manifestDeviceShape = z.looseObject({
+  device: shapes.device,
+  key: shapes.signingKey,
+  relay: shapes.host,
+  mailbox: shapes.mailbox,
+  rights: rightsOf(deviceRights),
+  member: shapes.signature,
+})
+
+export const manifestOfficerShape = z.looseObject({
+  officer: shapes.officer,
+  key: shapes.signingKey,
+  title: textShape(fixed.officerTitleCharactersMax),
+  rights: rightsOf(officerRights),
+  member: shapes.signature,
+})
+
 const manifestStructure = structureOf<Manifest>(
   growing({
     v: z.literal(1),
@@ -183,29 +207,8 @@ const manifestStructure = structureOf<Manifest>(
     previous: shapes.hash.nullable(),
     created: shapes.seconds,
     expires: shapes.seconds,
-    devices: z
-      .array(
-        z.looseObject({
-          device: shapes.device,
-          key: shapes.signingKey,
-          relay: shapes.host,
-          mailbox: shapes.mailbox,
-          rights: rightsOf(deviceRights),
-          member: shapes.signature,
-        }),
-      )
-      .max(fixed.devicesPerPocMax),
-    officers: z
-      .array(
-        z.looseObject({
-          officer: shapes.officer,
-          key: shapes.signingKey,
-          title: textShape(fixed.officerTitleCharactersMax),
-          rights: rightsOf(officerRights),
-          member: shapes.signature,
-        }),
-      )
-      .max(fixed.officersPerPocMax),
+    devices: z.array(manifestDeviceShape).max(fixed.devicesPerPocMax),
+    officers: z.array(manifestOfficerShape).max(fixed.officersPerPocMax),
   }).refine(
     ({ version, previous, created, expires }) =>
       (version === 1) === (previous === null) && created < expires && expires - created <= fixed.manifestSecondsMax,

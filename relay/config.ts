@@ -11,7 +11,7 @@ const shape = z
     address: ipAddress.default("127.0.0.1"),
     /** 0: any free port. */
     port: z.number().int().min(0).max(65_535).default(0),
-    /** What clients may write in the HTTP header `Host`. Empty: the loopback names, with the port. */
+    /** What clients may write in the HTTP header `Host`, besides the loopback names where it listens on loopback. */
     hosts: z.array(host).max(16).default([]),
     /** Web origins whose pages may connect; a client that is no browser sends no Origin. */
     origins: z.array(z.string().max(255)).max(16).default([]),

@@ -10,7 +10,7 @@ import type { TrustAnchor } from "../pki/anchor.ts"
 import { openCheckpoint } from "../pki/checkpoint.ts"
 import { bodyStructures, entryStructure } from "../pki/entries.ts"
 import type { LogSource } from "../pki/log-source.ts"
-import { DirectoryState, type DeviceRecord } from "../pki/state.ts"
+import { DirectoryState, type DeviceRecord, type RelayRecord } from "../pki/state.ts"
 import { MerkleLog } from "../pki/tree.ts"
 import { seconds, type Clock } from "../system/machine.ts"
 import type { DirectoryView, ServedDevice } from "./directory-view.ts"
@@ -23,6 +23,18 @@ export interface MirrorParts {
   readonly source: LogSource
   readonly clock: Clock
   readonly log: RelayLog
+  /** Keeps what is new, beyond this run. */
+  readonly keep?: (copy: MirrorCopy) => Promise<void>
+}
+
+/** The verified log, as far as this relay has it. */
+export interface MirrorCopy {
+  /** How many of the entries were there before. */
+  readonly before: number
+  readonly entries: readonly Uint8Array[]
+  readonly tree: MerkleLog
+  /** The newest checkpoint's note. */
+  readonly checkpoint: Uint8Array
 }
 
 /** Told of each device that has left, again after each start, because the relay may have been down when it happened. */
@@ -69,7 +81,23 @@ export class DirectoryMirror implements DirectoryView {
    * `openCheckpoint` and the source do; then the copy stays as it was.
    */
   async sync(): Promise<void> {
-    const { anchor, source, clock, log } = this.#parts
+    const before = this.size
+    await this.#take(this.#parts.source)
+    const checkpoint = this.#checkpoint
+    if (checkpoint) await this.#parts.keep?.({ before, entries: this.#entries, tree: this.#tree, checkpoint })
+  }
+
+  /** Takes over the copy that an earlier run kept, verified like any other; a damaged or old one is worth nothing. */
+  async recall(copy: LogSource): Promise<void> {
+    try {
+      await this.#take(copy)
+    } catch (error) {
+      if (!(error instanceof ValiseError)) throw error
+    }
+  }
+
+  async #take(source: LogSource): Promise<void> {
+    const { anchor, clock, log } = this.#parts
     const note = await source.checkpoint()
     const checkpoint = openCheckpoint(note, anchor, seconds(clock))
     const fresh: Uint8Array[] = []
@@ -90,9 +118,15 @@ export class DirectoryMirror implements DirectoryView {
     if (fresh.length > 0) log.info("directory.grown", { size: this.size })
   }
 
+  /** What the directory says of this relay. */
+  relay(): RelayRecord | undefined {
+    return this.#state.relay(this.#parts.host)
+  }
+
   /** Looks for new entries from now on, the first time before it resolves. Failures are logged, and tried again. */
   async follow(onLeft: OnLeft): Promise<void> {
     const { clock, log } = this.#parts
+    this.#cancelNext?.()
     try {
       await this.sync()
       await this.#tellLeft(onLeft)

@@ -12,8 +12,12 @@ export interface RelayInspection {
   }[]
   readonly prekeys: readonly { readonly device: string; readonly oneTime: number; readonly rotating: boolean }[]
   readonly takenPrekeys: number
-  /** Records that fail their checksum. */
-  readonly quarantined: number
+  /** Accepted and lost: records that have decayed on the disk. They are not delivered, and leave when they would have. */
+  readonly quarantined: {
+    readonly envelopes: readonly { readonly mailbox: string; readonly sequence: number }[]
+    readonly prekeys: number
+  }
+  /** False if more than single records is damaged: this may not be all, and nothing is accepted. */
   readonly intact: boolean
   /** The same in words. */
   readonly keeps: readonly string[]
@@ -38,7 +42,10 @@ export function describeRelay(contents: StoreContents): RelayInspection {
       .map(({ device, oneTime, rotating }) => ({ device: hex(device), oneTime, rotating }))
       .toSorted((a, b) => (a.device < b.device ? -1 : 1)),
     takenPrekeys: contents.takenPrekeys,
-    quarantined: contents.quarantined.envelopes.length + contents.quarantined.prekeys,
+    quarantined: {
+      envelopes: contents.quarantined.envelopes.map(({ mailbox, sequence }) => ({ mailbox: hex(mailbox), sequence })),
+      prekeys: contents.quarantined.prekeys,
+    },
     intact: contents.intact,
     keeps: [
       "of each waiting envelope: the number of its mailbox and in it, the minute it came, a random name given by the submitter (hashed), and the sealed bytes, whose length is one of a few sizes",

@@ -14,6 +14,8 @@ export type RelayEventName =
   | "connection.closed"
   | "connection.live"
   | "mailbox.expired"
+  | "store.quarantined"
+  | "store.damaged"
   | "device.left"
   | "directory.grown"
   | "directory.refused"

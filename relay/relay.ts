@@ -3,13 +3,13 @@
  * a server brings connections with `accept`. Everything that lasts is in the store; a core that dies loses nothing
  * that was accepted.
  */
-import type { DeviceId, MailboxId, Realm } from "../protocol/address.ts"
+import type { DeviceId, Hash, MailboxId, Realm } from "../protocol/address.ts"
 import { hex } from "../protocol/bytes.ts"
 import { chosen, fixed, type Chosen } from "../protocol/limits.ts"
 import type { SigningKey } from "../protocol/primitives.ts"
 import { seconds, type Clock, type Random } from "../system/machine.ts"
 import { Batcher } from "./batcher.ts"
-import { Budget } from "./budget.ts"
+import { Budget } from "../system/budget.ts"
 import type { DirectoryView, ServedDevice } from "./directory-view.ts"
 import type { RelayLog } from "./log.ts"
 import { PrekeyDesk } from "./prekey-desk.ts"
@@ -30,6 +30,8 @@ export interface RelayParts {
   readonly random: Random
   readonly log: RelayLog
   readonly limits?: Chosen
+  /** SHA3-256 of the TLS certificate (DER) that clients see, here or at a proxy in front; none without TLS. */
+  readonly tlsCertificateHash?: () => Hash | undefined
 }
 
 /** What a session has from its relay. */
@@ -67,6 +69,7 @@ export class Relay {
     this.#core = {
       ...parts,
       limits,
+      tlsCertificateHash: parts.tlsCertificateHash ?? (() => undefined),
       logins: new Budget(clock, limits.loginsPerAddressPerMinute, minuteMs),
       submissions: new Budget(clock, limits.submissionsPerMinute, minuteMs),
       requests: new Budget(clock, limits.requestsPerMinute, minuteMs),
@@ -81,6 +84,7 @@ export class Relay {
       prekeyTaken: (device) => this.#prekeyTaken(device),
     }
     this.#tick()
+    this.#sayWhatIsLost()
   }
 
   /** A new connection. @param address whose login budget it draws on, e.g. the peer's IP address */
@@ -132,6 +136,18 @@ export class Relay {
     this.#core.store.countPrekeys(device).then(
       (held) => held <= fixed.oneTimeRefillAt && session.prekeysLow(held),
       (error) => this.#core.log.fault(error),
+    )
+  }
+
+  /** Of what was accepted: how much has decayed while the relay was down. `valise relay inspect` says which. */
+  #sayWhatIsLost(): void {
+    const { log, store } = this.#core
+    store.inspect().then(
+      ({ intact, quarantined: { envelopes, prekeys } }) => {
+        if (envelopes.length + prekeys > 0) log.warn("store.quarantined", { count: envelopes.length + prekeys })
+        if (!intact) log.warn("store.damaged")
+      },
+      (error) => log.fault(error),
     )
   }
 

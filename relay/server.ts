@@ -3,18 +3,20 @@
  * ends with a status or close code within bounded time and memory.
  */
 import { createServer, STATUS_CODES, type IncomingMessage } from "node:http"
-import type { AddressInfo, Socket } from "node:net"
+import { createServer as createTcpServer, type AddressInfo, type Socket } from "node:net"
 import type { Duplex } from "node:stream"
+import { createSecureContext, TLSSocket } from "node:tls"
 import { WebSocket, WebSocketServer } from "ws"
 import { wireOfError, type ErrorCode } from "../protocol/errors.ts"
 import { subprotocol } from "../protocol/frames.ts"
 import { chosen, type Chosen } from "../protocol/limits.ts"
+import { budgetName } from "../system/budget.ts"
 import type { Clock } from "../system/machine.ts"
-import type { RelayConfig } from "./config.ts"
+import { isLoopback, type RelayConfig } from "./config.ts"
 import type { RelayLog } from "./log.ts"
 import type { Relay } from "./relay.ts"
 import type { Session, Wire } from "./session.ts"
-import { budgetName, Strangers } from "./strangers.ts"
+import { Strangers } from "./strangers.ts"
 import { judgeUpgrade } from "./upgrade.ts"
 
 export interface RelayServer {
@@ -31,13 +33,23 @@ export interface ServerParts {
   readonly clock: Clock
   readonly log: RelayLog
   readonly limits?: Chosen
+  /** PEM. Without it a proxy in front ends TLS, or nobody listens beyond this machine. */
+  readonly tls?: { readonly cert: string; readonly key: string }
 }
 
 /** Resolves when the relay listens. */
-export async function serveRelay({ relay, config, clock, log, limits = chosen }: ServerParts): Promise<RelayServer> {
+export async function serveRelay({
+  relay,
+  config,
+  clock,
+  log,
+  limits = chosen,
+  tls,
+}: ServerParts): Promise<RelayServer> {
   const strangers = new Strangers(clock, limits, config.proxies)
   const connections = new Set<Connection>()
   const strangerMs = limits.strangerSecondsMax * 1000
+  const secureContext = tls && createSecureContext({ ...tls, minVersion: "TLSv1.3" })
   const http = createServer({
     maxHeaderSize: headerBytesMax,
     headersTimeout: strangerMs,
@@ -56,10 +68,26 @@ export async function serveRelay({ relay, config, clock, log, limits = chosen }:
     handleProtocols: () => subprotocol,
   })
 
-  http.on("connection", (socket) => {
-    if (strangers.admit(socket, () => refuse(socket, 408))) return
+  const admit = (socket: Socket, expire: () => void): boolean => {
+    if (strangers.admit(socket, expire)) return true
     log.warn("connection.refused")
     socket.destroy()
+    return false
+  }
+  /** The TCP connection beneath each TLS connection: it was counted before the handshake began. */
+  const carriers = new WeakMap<Socket, Socket>()
+  const listener = tls
+    ? createTcpServer((socket) => {
+        socket.on("error", () => socket.destroy())
+        if (!admit(socket, () => socket.destroy())) return
+        const secure = new TLSSocket(socket, { isServer: true, secureContext: secureContext! })
+        carriers.set(secure, socket)
+        secure.on("error", () => socket.destroy())
+        secure.once("secure", () => http.emit("connection", secure))
+      })
+    : http
+  http.on("connection", (socket) => {
+    if (!carriers.has(socket)) admit(socket, () => refuse(socket, 408))
   })
   http.on("request", (_, response) => {
     response.writeHead(426, { connection: "close", upgrade: "websocket", "content-length": 0 }).end()
@@ -73,7 +101,8 @@ export async function serveRelay({ relay, config, clock, log, limits = chosen }:
       return refuse(socket, status)
     }
     sockets.handleUpgrade(request, socket, head, (ws) => {
-      const connection = new Connection(ws, request.socket, { strangers, clock, limits })
+      const carrier = carriers.get(request.socket) ?? request.socket
+      const connection = new Connection(ws, request.socket, carrier, { strangers, clock, limits })
       connections.add(connection)
       ws.once("close", () => connections.delete(connection))
       connection.begin(relay, budgetName(request.socket.remoteAddress, forwardedFor(request), config.proxies))
@@ -81,11 +110,12 @@ export async function serveRelay({ relay, config, clock, log, limits = chosen }:
   })
 
   await new Promise<void>((resolve, reject) => {
-    http.once("error", reject)
-    http.listen({ host: config.address, port: config.port }, resolve)
+    listener.once("error", reject)
+    listener.listen({ host: config.address, port: config.port }, resolve)
   })
-  const { port } = http.address() as AddressInfo
-  const hosts = config.hosts.length > 0 ? config.hosts : loopbackNames.map((name) => `${name}:${port}`)
+  const { port } = listener.address() as AddressInfo
+  const local = isLoopback(config.address) ? loopbackNames.map((name) => `${name}:${port}`) : []
+  const hosts = [...config.hosts, ...local]
   const cancelKeepAlive = every(clock, limits.keepAliveSeconds * 1000, () => {
     for (const connection of connections) connection.checkAlive()
   })
@@ -93,9 +123,9 @@ export async function serveRelay({ relay, config, clock, log, limits = chosen }:
 
   return {
     port,
-    url: `ws://${config.address.includes(":") ? `[${config.address}]` : config.address}:${port}/`,
+    url: `${tls ? "wss" : "ws"}://${config.address.includes(":") ? `[${config.address}]` : config.address}:${port}/`,
     close: async () => {
-      const closed = new Promise<void>((resolve) => http.close(() => resolve()))
+      const closed = new Promise<void>((resolve) => listener.close(() => resolve()))
       await relay.drain()
       cancelKeepAlive()
       await Promise.all([...connections].map((connection) => connection.gone))
@@ -112,15 +142,18 @@ class Connection implements Wire {
   readonly gone: Promise<void>
   readonly #ws: WebSocket
   readonly #socket: Socket
+  /** What strangers are counted by: beneath TLS, if there is TLS. */
+  readonly #carrier: Socket
   readonly #parts: ConnectionParts
   #session: Session | undefined
   #isCorked = false
   #silentChecks = 0
   #strangerBytes = 0
 
-  constructor(ws: WebSocket, socket: Socket, parts: ConnectionParts) {
+  constructor(ws: WebSocket, socket: Socket, carrier: Socket, parts: ConnectionParts) {
     this.#ws = ws
     this.#socket = socket
+    this.#carrier = carrier
     this.#parts = parts
     this.gone = new Promise((resolve) => ws.once("close", () => resolve()))
   }
@@ -128,7 +161,7 @@ class Connection implements Wire {
   begin(relay: Relay, address: string): void {
     const session = relay.accept(this, address)
     this.#session = session
-    this.#parts.strangers.onExpiry(this.#socket, () => session.end("ERR_DEADLINE"))
+    this.#parts.strangers.onExpiry(this.#carrier, () => session.end("ERR_DEADLINE"))
     this.#socket.prependListener("data", this.#countStranger)
     this.#socket.on("drain", () => session.drained())
     // Faults of the WebSocket layer: ws closes with the code of RFC 6455 by itself.
@@ -155,7 +188,7 @@ class Connection implements Wire {
 
   admitted(): void {
     this.#socket.off("data", this.#countStranger)
-    this.#parts.strangers.release(this.#socket)
+    this.#parts.strangers.release(this.#carrier)
   }
 
   get unreadBytes(): number {

@@ -162,6 +162,7 @@ export class Session implements Submitter {
       credits: this.#core.limits.credits,
       oneTimePrekeys,
       logSize: this.#core.directory.size,
+      tlsCertificateHash: this.#core.tlsCertificateHash(),
     })
     this.#wire.admitted()
     this.#core.log.info("connection.live", { connection: this.number })

@@ -4,6 +4,7 @@
  */
 import type { Socket } from "node:net"
 import type { Chosen } from "../protocol/limits.ts"
+import { plainAddress } from "../system/budget.ts"
 import type { Clock } from "../system/machine.ts"
 
 export class Strangers {
@@ -58,28 +59,3 @@ interface Stranger {
   readonly cancel: () => void
   expire: () => void
 }
-
-/** The name under which a peer's budget is kept: its IPv4 address, or its IPv6 network, within which anyone has 2^64. */
-export function budgetName(
-  socketAddress: string | undefined,
-  forwardedFor: string | undefined,
-  proxies: readonly string[],
-): string {
-  const direct = plainAddress(socketAddress)
-  const address = proxies.includes(direct) && forwardedFor ? forwardedFor.split(",").at(-1)!.trim() : direct
-  return address.includes(":") ? networkOf(address) : address
-}
-
-/** IPv4 in IPv6 clothes (`::ffff:192.0.2.1`) is IPv4. */
-const plainAddress = (address = "unknown"): string => address.replace(/^::ffff:(?=\d+\.)/, "")
-
-/** The first 64 bits, as four groups of digits. */
-function networkOf(address: string): string {
-  const [head = "", tail] = address.split("::")
-  const before = head === "" ? [] : head.split(":")
-  const after = tail === undefined || tail === "" ? [] : tail.split(":")
-  const groups = tail === undefined ? before : [...before, ...zeros(8 - before.length - after.length), ...after]
-  return groups.slice(0, 4).join(":")
-}
-
-const zeros = (count: number): readonly string[] => Array.from({ length: Math.max(0, count) }, () => "0")

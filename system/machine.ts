@@ -23,4 +23,23 @@ export interface Machine {
   readonly deflate: Deflate
 }
 
+/** One question over HTTP. */
+export interface HttpRequest {
+  readonly method: "GET" | "POST"
+  readonly url: string
+  readonly body?: Uint8Array
+  /** A longer answer is cut off, and rejects. */
+  readonly answerBytesMax: number
+}
+
+export interface HttpAnswer {
+  readonly status: number
+  /** The answering machine's time, in seconds since 1970, if it says so. */
+  readonly dateSeconds: number | undefined
+  readonly body: Uint8Array
+}
+
+/** Follows no redirect, sends no cookie. Rejects, with whatever the network says, if there is no whole answer in time. */
+export type Http = (request: HttpRequest) => Promise<HttpAnswer>
+
 export const seconds = (clock: Clock): number => Math.floor(clock.now() / 1000)

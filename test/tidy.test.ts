@@ -10,15 +10,15 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const layers: Record<string, readonly string[]> = {
   protocol: [],
   system: ["types:protocol"],
-  pki: ["protocol"],
-  relay: ["protocol", "pki", "types:system", "system/machine.ts"],
+  pki: ["protocol", "types:system"],
+  relay: ["protocol", "pki", "types:system", "system/machine.ts", "system/budget.ts"],
   "client-sdk": ["protocol", "pki", "types:system", "system/machine.ts"],
-  directory: ["protocol", "pki", "client-sdk", "types:system", "system/machine.ts"],
+  directory: ["protocol", "pki", "client-sdk", "types:system", "system/machine.ts", "system/budget.ts"],
   cli: ["protocol", "pki", "relay", "client-sdk", "directory", "system"],
 }
 
 /** Where the SDK chooses real implementations. */
-const choosers: Record<string, string> = { "client-sdk/open.ts": "system/node.ts" }
+const choosers: Record<string, readonly string[]> = { "client-sdk/open.ts": ["system/node.ts", "system/node-http.ts"] }
 
 /** A third-party package is imported where it is wrapped and nowhere else. */
 const wrapped: Record<string, RegExp> = {
@@ -30,14 +30,14 @@ const wrapped: Record<string, RegExp> = {
   "@peculiar/asn1-x509": /^pki\/certificate\.ts$/,
   "reflect-metadata": /^pki\/certificate\.ts$/,
   ws: /^(relay\/server|client-sdk\/transport-ws)\.ts$/,
-  pino: /^relay\/log\.ts$/,
+  pino: /^(relay|directory)\/log\.ts$/,
   commander: /^cli\/(main|verbs\/[a-z-]+)\.ts$/,
   zod: /^(protocol|pki|directory|relay|client-sdk|cli)\//,
 }
 
 /** Files that may use Node: real implementations, programs, and what is on a server anyway. */
 const mayUseNode =
-  /^(system\/node|client-sdk\/(open|transport-ws|vault\/(argon2-node|key-file|line|sqlite-file|storage-sqlite)))\.ts$|^(relay|directory|cli)\//
+  /^(system\/node(-http)?|client-sdk\/(open|transport-ws|vault\/(argon2-node|key-file|line|sqlite-file|storage-sqlite)))\.ts$|^(relay|directory|cli)\//
 
 const files = Object.keys(layers).flatMap((folder) =>
   readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
@@ -74,7 +74,7 @@ describe("layers", () => {
         const there = target.split("/")[0]!
         return !(
           here === there ||
-          choosers[file] === target ||
+          choosers[file]?.includes(target) ||
           allowed.includes(there) ||
           allowed.includes(target) ||
           (typeOnly && allowed.includes(`types:${there}`))

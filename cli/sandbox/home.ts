@@ -1,5 +1,5 @@
 /** The homes of the sandbox's PoCs: vaults and key files as every PoC has them, in a folder each. */
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { mkdirSync } from "node:fs"
 import { join } from "node:path"
 import { homeSchema, type HomeVault } from "../../client-sdk/collections.ts"
 import {
@@ -21,7 +21,7 @@ import type { ManifestDevice, ManifestOfficer, OfficerRight } from "../../protoc
 import { SigningKey } from "../../protocol/primitives.ts"
 import type { Signed } from "../../protocol/statement.ts"
 import { nodeMachine } from "../../system/node.ts"
-import { sandboxHome, type HomeFile } from "../homes.ts"
+import { sandboxHome, writeHome, type HomeFile } from "../homes.ts"
 import { automaticTitle, cast, officerTitle, realm, relayHost, type Name } from "./agencies.ts"
 
 const pocKeyFile = "poc.key"
@@ -97,9 +97,10 @@ export function writeHomeFile(data: string, name: Name, relay?: string): void {
     vault: "device-1.vault",
     keyFile: "device-1.key",
     officerKeyFile: "officer.key",
+    pocKeyFile,
     ...(relay && { relay }),
   }
-  writeFileSync(join(folderOf(data, name), "home.json"), `${JSON.stringify(file, null, 2)}\n`, { mode: 0o600 })
+  writeHome({ folder: folderOf(data, name), file })
 }
 
 export async function withVault<T>(
@@ -138,17 +139,6 @@ export async function withApprover<T>(
       key.erase()
     }
   })
-}
-
-/** The relay's own signing key, made at the relay. */
-export function relayKey(folder: string): SigningKey {
-  const path = join(folder, "relay.key")
-  try {
-    return new SigningKey(new Uint8Array(readFileSync(path)))
-  } catch {
-    const secret = createKeyFile(path, nodeMachine.random)
-    return new SigningKey(secret.kind === "key-file" ? secret.key : new Uint8Array(32))
-  }
 }
 
 function officersOf(name: Name): readonly OfficerSpec[] {

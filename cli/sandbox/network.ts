@@ -16,21 +16,17 @@ import { signPossession } from "../../pki/possession.ts"
 import { lifetimeSecondsMax } from "../../pki/profile.ts"
 import { readCertificate } from "../../pki/x509.ts"
 import { parseRelayConfig } from "../../relay/config.ts"
-import { DirectoryMirror } from "../../relay/directory-mirror.ts"
 import { relayLog } from "../../relay/log.ts"
-import { Relay } from "../../relay/relay.ts"
-import { serveRelay } from "../../relay/server.ts"
-import { openSegmentStore } from "../../relay/store-segment.ts"
 import { seconds } from "../../system/machine.ts"
 import { nodeMachine } from "../../system/node.ts"
 import { findHome, type HomePlace } from "../homes.ts"
+import { relayKey, startRelay as startRelayIn } from "../relay-serving.ts"
 import {
   addressOf,
   approvers,
   folderOf,
   makeHome,
   pocSecret,
-  relayKey,
   settleHome,
   withApprover,
   withVault,
@@ -249,29 +245,19 @@ export async function startRelay(
   port: number,
   opened: AsyncDisposableStack,
 ): Promise<string> {
-  const { clock, random } = nodeMachine
-  const log = relayLog({ write: (line) => appendFileSync(relayLogFile(folder), line, { mode: 0o600 }) })
-  const mirror = new DirectoryMirror({
-    anchor: directory.anchor,
-    host: relayHost,
-    source: directory.logSource(),
-    clock,
-    log,
-  })
-  opened.defer(() => mirror.stop())
-  const store = await openSegmentStore(join(folder, "relay"))
-  opened.defer(() => store.close())
-  const { certificate } = directory.state.relay(relayHost)!
-  const key = relayKey(join(folder, "relay"))
-  const relay = new Relay({ realm, host: relayHost, key, certificate, store, directory: mirror, clock, random, log })
-  await mirror.follow((device, mailbox) => relay.deviceLeft(device, mailbox))
-  const server = await serveRelay({ relay, config: parseRelayConfig({ port }), clock, log }).catch((cause: unknown) => {
-    throw new ValiseError("ERR_USAGE", `the relay cannot listen on port ${port}`, {
-      cause,
-      hint: "another program has it; leave --port out to take any free one",
-    })
-  })
-  opened.defer(() => server.close())
+  const { server } = await startRelayIn(
+    {
+      folder: join(folder, "relay"),
+      host: relayHost,
+      anchor: directory.anchor,
+      key: relayKey(join(folder, "relay")),
+      source: directory.logSource(),
+      configFor: () => parseRelayConfig({ port }),
+      log: relayLog({ write: (line) => appendFileSync(relayLogFile(folder), line, { mode: 0o600 }) }),
+      keepsLog: false,
+    },
+    opened,
+  )
   return server.url
 }
 

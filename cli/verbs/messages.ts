@@ -11,8 +11,8 @@ import {
 } from "../../client-sdk/index.ts"
 import { tlpLabels } from "../../protocol/tlp.ts"
 import { checkBundle } from "../../client-sdk/indicators.ts"
-import { print } from "../io.ts"
-import { contactsWords, messageWords, sentWords, inboxWords, whoamiWords } from "../words.ts"
+import { print, type Io } from "../io.ts"
+import { contactsWords, noticeWords, withAlarms, messageWords, sentWords, inboxWords, whoamiWords } from "../words.ts"
 import { withPoc } from "./with-poc.ts"
 
 export function messageVerbs(program: Command): void {
@@ -23,7 +23,34 @@ export function messageVerbs(program: Command): void {
     .action(
       withPoc(false, (io, poc) => {
         const identity = poc.whoami()
-        print(io, identity, () => whoamiWords(identity, poc.notices()))
+        printAlarmed(io, poc, identity, () => whoamiWords(identity))
+      }),
+    )
+
+  const notices = program
+    .command("notices")
+    .description("alarms and whatever else a duty officer must know")
+    .addHelpText("after", example("valise --as ke/technical notices"))
+  notices
+    .command("list", { isDefault: true })
+    .description("all that are kept, oldest first; those marked with ! nobody has read yet")
+    .addHelpText("after", example("valise --as ke/technical notices"))
+    .action(
+      withPoc(false, (io, poc) => {
+        const all = poc.notices()
+        print(io, { notices: all }, () => (all.length > 0 ? all.map(noticeWords).join("\n") : "nothing to tell"))
+      }),
+    )
+  notices
+    .command("seen")
+    .description("say that a notice has been read, or all of them: they are kept, and no longer shown everywhere")
+    .argument("[id]", "any unique beginning of its id")
+    .addHelpText("after", example("valise --as ke/technical notices seen"))
+    .action(
+      withPoc(false, (io, poc, _options: object, id?: string) => {
+        poc.markSeen(id)
+        const unread = poc.notices().filter(({ seen }) => seen === undefined)
+        print(io, { notices: unread }, () => (unread.length > 0 ? unread.map(noticeWords).join("\n") : "all read"))
       }),
     )
 
@@ -65,7 +92,7 @@ export function messageVerbs(program: Command): void {
           ...(indicators && { indicators }),
         })
         const accepted = await settled(poc, message, options)
-        print(io, { message: message.view, accepted }, () => sentWords(message.view, accepted))
+        printAlarmed(io, poc, { message: message.view, accepted }, () => sentWords(message.view, accepted))
       }),
     )
 
@@ -76,7 +103,7 @@ export function messageVerbs(program: Command): void {
     .action(
       withPoc(false, (io, poc) => {
         const messages = poc.sent()
-        print(io, { messages }, () => inboxWords(messages, "nothing has been sent yet"))
+        printAlarmed(io, poc, { messages }, () => inboxWords(messages, "nothing has been sent yet"))
       }),
     )
 
@@ -91,7 +118,7 @@ export function messageVerbs(program: Command): void {
     .action(
       withPoc(false, (io, poc) => {
         const messages = poc.received()
-        print(io, { messages }, () => inboxWords(messages, "nothing has arrived yet"))
+        printAlarmed(io, poc, { messages }, () => inboxWords(messages, "nothing has arrived yet"))
       }),
     )
   inbox
@@ -210,6 +237,13 @@ interface RespondOptions extends Patience {
   readonly note?: string
   readonly disputes?: string
   readonly redirectTo?: string
+}
+
+/** A result, and above it what nobody has read yet; with `--json` beside it, as `notices` and `staleDirectory`. */
+function printAlarmed(io: Io, poc: Poc, data: object, words: () => string): void {
+  const notices = poc.notices().filter(({ seen }) => seen === undefined)
+  const isStale = poc.whoami().log.stale
+  print(io, { ...data, notices, staleDirectory: isStale }, () => withAlarms(words(), { isStale, notices }))
 }
 
 /** `latest` is the newest message; everything else a unique beginning of an id. */

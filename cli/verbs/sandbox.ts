@@ -1,6 +1,6 @@
 /** The sandbox: a whole network in one process, in `exercise` mode, with invented agencies. What `npm start` runs. */
 import type { Command } from "commander"
-import { ValiseError } from "../../client-sdk/index.ts"
+import { port } from "../options.ts"
 import { runSandbox } from "../sandbox/sandbox.ts"
 import { example, readBundle } from "./messages.ts"
 import { action } from "./with-poc.ts"
@@ -25,11 +25,4 @@ export function sandboxVerbs(program: Command): void {
         })
       }),
     )
-}
-
-function port(text: string): number {
-  const value = Number(text)
-  if (!Number.isInteger(value) || value < 0 || value > 65_535)
-    throw new ValiseError("ERR_USAGE", "not a port", { hint: "a number from 0 to 65535; 0 is any free one" })
-  return value
 }

@@ -9,6 +9,7 @@ import type { TrustAnchor } from "../../pki/anchor.ts"
 import {
   bodyStructures,
   entryStructure,
+  certificateHash,
   revocationStructure,
   type LogEntry,
   type Revocation,
@@ -17,6 +18,7 @@ import {
 import type { PocHistory } from "../../pki/poc-history.ts"
 import { Replay } from "../../pki/replay.ts"
 import { validateRoot } from "../../pki/validator.ts"
+import type { Certificate } from "../../pki/x509.ts"
 import type { EvidenceReason } from "./reasons.ts"
 
 export interface IndexedLeaf {
@@ -72,16 +74,14 @@ interface Ended {
 }
 
 interface RelayKey {
-  readonly key: Uint8Array
-  /** Seconds: since when it is listed, and its certificate's life. */
+  readonly certificate: Certificate
+  /** Seconds. */
   readonly listed: number
-  readonly notBefore: number
-  readonly notAfter: number
 }
 
 export class LogPart {
   readonly #replay: Replay
-  /** By key, in hexadecimal. */
+  /** By key, in hexadecimal; of a certificate that ended for another reason than compromise, by its hash. */
   readonly #ends = new Map<string, Ended[]>()
   /** By host. */
   readonly #relays = new Map<string, RelayKey[]>()
@@ -127,11 +127,11 @@ export class LogPart {
   relayKeys(host: string, atSeconds: number, skewSeconds: number): readonly Uint8Array[] {
     return (this.#relays.get(host) ?? [])
       .filter(
-        ({ listed, notBefore, notAfter }) =>
+        ({ listed, certificate: { notBefore, notAfter } }) =>
           Math.max(listed, notBefore) <= atSeconds + skewSeconds && atSeconds <= notAfter,
       )
-      .filter(({ key }) => this.stands(key, atSeconds))
-      .map(({ key }) => key)
+      .filter(({ certificate }) => this.certificateStands(certificate, atSeconds))
+      .map(({ certificate }) => certificate.publicKey)
   }
 
   /**
@@ -147,13 +147,18 @@ export class LogPart {
     })
   }
 
+  /** The same for whoever signs with a certified key. Another certificate for that key may have ended without harm. */
+  certificateStands({ der, publicKey }: Certificate, atSeconds: number, seenSeconds?: number): boolean {
+    return [publicKey, certificateHash(der)].every((id) => this.stands(id, atSeconds, seenSeconds))
+  }
+
   #counts(entry: Decoded): boolean {
     const { revocation } = entry
-    const key = revocation && this.#keyOf(revocation)
+    const ended = revocation && this.#endedBy(revocation)
     if (this.#replay.count(entry.bytes, entry.index) !== undefined) return false
-    if (revocation && key) {
-      const ended = { moment: Math.min(revocation.effective, entry.time), reason: revocation.reason }
-      this.#ends.set(hex(key), [...(this.#ends.get(hex(key)) ?? []), ended])
+    if (revocation && ended) {
+      const end = { moment: Math.min(revocation.effective, entry.time), reason: revocation.reason }
+      this.#ends.set(hex(ended), [...(this.#ends.get(hex(ended)) ?? []), end])
     }
     if (entry.kind === "relay") this.#addRelay(entry)
     return true
@@ -161,14 +166,15 @@ export class LogPart {
 
   #addRelay(entry: Decoded): void {
     const { host } = bodyStructures.relay.decode(entry.body)
-    const { publicKey: key, notBefore, notAfter } = this.#replay.relays.get(host)!.certificate
-    this.#relays.set(host, [...(this.#relays.get(host) ?? []), { key, listed: entry.time, notBefore, notAfter }])
+    const { certificate } = this.#replay.relays.get(host)!
+    this.#relays.set(host, [...(this.#relays.get(host) ?? []), { certificate, listed: entry.time }])
   }
 
-  /** The key that this would end. */
-  #keyOf({ target }: Revocation): Uint8Array | undefined {
+  /** The key that this would end, or the hash of the one certificate. */
+  #endedBy({ target, reason }: Revocation): Uint8Array | undefined {
     if (target.kind === "ca") return undefined
-    if (target.kind === "relay") return this.#replay.relays.get(target.host)?.certificate.publicKey
+    if ("certificate" in target && reason !== "compromise") return target.certificate
+    if (target.kind === "relay") return this.#replay.relayWithCertificate(target.certificate)?.certificate.publicKey
     const poc = this.#replay.pocs.get(target.poc)
     if (target.kind === "certificate") return poc?.certificateWithHash(target.certificate)?.publicKey
     const listed = target.kind === "device" ? poc?.device(target.device) : poc?.officer(target.officer)

@@ -85,7 +85,7 @@ export function askForSender({ header, cited }: ReadMessage) {
     const lastTime = log.timeAt(cited.size)
     return {
       judgement: judgeSenderOf(history, header, { size: cited.size, time: lastTime }, header.created),
-      pocKey: history?.certificate?.certificate.publicKey,
+      pocCertificate: history?.certificate?.certificate,
       officerTitle: officer && history?.officer(officer)?.record.title,
     }
   })
@@ -99,7 +99,7 @@ export interface JudgedMessage extends ReadMessage {
 /** @param seenSeconds when the message was there by the word of others, if that is known */
 export function judgeMessage(
   message: ReadMessage,
-  { judgement, pocKey, officerTitle }: SenderQuestion["answer"],
+  { judgement, pocCertificate, officerTitle }: SenderQuestion["answer"],
   log: LogPart,
   { about, anchor: { realm } }: Context,
   seenSeconds: number | undefined,
@@ -115,7 +115,7 @@ export function judgeMessage(
   // A compromised PoC key takes back what it listed since; a device whose listing is gone has signed nothing that counts.
   if (!history?.device(sender.device) || !history.officer(sender.officer!)) return "revoked"
   const keysStand = [deviceKey, officerKey!].every((key) => log.stands(key, created, seenSeconds))
-  if (!keysStand || !log.stands(pocKey!, created, created)) return "revoked"
+  if (!keysStand || !log.certificateStands(pocCertificate!, created, created)) return "revoked"
   return { ...message, officerTitle: officerTitle!, banners }
 }
 

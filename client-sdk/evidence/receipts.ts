@@ -45,16 +45,18 @@ export function askForSigner({ part, poc, signer, time }: ReadReceipt) {
   return new Question(time + fixed.clockSkewSecondsMax, (log) => {
     const history = log.poc(poc)
     if (!history?.isReachable(time)) return undefined
-    const pocKey = history.certificate!.certificate.publicKey
+    const pocCertificate = history.certificate!.certificate
     if (part.kind === "device-receipt") {
       const device = history.device(signer)
       const mayReceive = device?.record.rights.includes("receive")
-      return mayReceive && isListed(device!, time) ? { key: device!.record.key, pocKey, title: undefined } : undefined
+      return mayReceive && isListed(device!, time)
+        ? { key: device!.record.key, pocCertificate, title: undefined }
+        : undefined
     }
     const officer = history.officer(signer)
     const mayAcknowledge = officer?.record.rights.includes("acknowledge") // defence: 15 evidence-officer-right => const mayAcknowledge = officer !== undefined
     return mayAcknowledge && isListed(officer!, time)
-      ? { key: officer!.record.key, pocKey, title: officer!.record.title }
+      ? { key: officer!.record.key, pocCertificate, title: officer!.record.title }
       : undefined
   })
 }
@@ -85,7 +87,8 @@ export function judgeReceipt(
   if (isFuture(time, context)) return "future"
   const history = log.poc(poc)
   const stillListed = part.kind === "device-receipt" ? history?.device(signer) : history?.officer(signer)
-  if (!stillListed || !log.stands(listed.key, time) || !log.stands(listed.pocKey, time, time)) return "revoked"
+  const certificateStands = log.certificateStands(listed.pocCertificate, time, time)
+  if (!stillListed || !log.stands(listed.key, time) || !certificateStands) return "revoked"
   return { ...receipt, message, title: listed.title, digest: "digest" in said ? said.digest : undefined }
 }
 

@@ -72,7 +72,10 @@ export class Vault<C extends CollectionTable, E extends string> {
   ): Promise<Vault<C, E>> {
     refuseOwnNames(schema)
     const header = storage.read((rows) => rows.meta("header"))
-    if (!header) throw new ValiseError("ERR_VAULT", "there is no vault here")
+    if (!header)
+      throw new ValiseError("ERR_VAULT", "there is no vault here", {
+        hint: "enrol this home first, or restore its vault from a backup",
+      })
     const dataKey = await unlock(secret, dataKeyContext, decodeHeader(header))
     const keys = new VaultKeys(dataKey, machine.random)
     wipe(dataKey)

@@ -10,6 +10,7 @@ import {
   br,
   deviceReceipt,
   exported,
+  fr,
   homeOf,
   inRecord,
   ke,
@@ -163,4 +164,33 @@ test("15 receipt forgery: a relay's key that was revoked accepts nothing any mor
       rewritten(bytes, () => ({ relayReceipts })),
     ),
   ).toBe("relay-receipt-1: relay")
+})
+
+test("15 receipt forgery: a relay's key that was replaced, and revoked as compromised since, dates nothing back", async () => {
+  const directory = await network()
+  const { certificate } = directory.state.relay(relayHost)!
+  const old = { kind: "relay", host: relayHost, certificate: certificateHash(certificate) } as const
+  directory.must(directory.log("relay", await directory.relayBody(relayHost, pocKeyOf(fr)), ["first", "second"]))
+  const sent = send(directory, ke, [{ poc: sg }])
+  const receipts = [deviceReceipt(directory, sent, { poc: sg })]
+  const { relayReceipts } = decodeBundle(exported(await homeOf(directory, ke, [outRecord(sent)], receipts)))
+  directory.time = logged
+  directory.must(directory.revoke(old, relayKey))
+  const bytes = exported(await homeOf(directory, ke, [outRecord(sent)], receipts))
+  const proof = (index: number) => directory.state.inclusionProof(index, directory.state.size)
+  const entries = directory.leaves.map((leaf, index) => ({ index, bytes: leaf, proof: proof(index) }))
+  const whole = rewritten(bytes, () => ({ directory: entries, relayReceipts }))
+  expect(verdictOf(directory, whole)).toBe("relay-receipt-1: relay-receipt")
+})
+
+test("a certificate that was renewed under its key, and ended as superseded, spoils nothing that the key signs", async () => {
+  const directory = await network()
+  const superseded = directory.certificateTarget(ke)
+  const body = await directory.certificateBody(ke)
+  directory.must(directory.log("certificate", body, [directory.approveAs(ke, "certificate", body)]))
+  directory.must(directory.revoke(superseded, pocKeyOf(ke), { reason: "superseded" }))
+  const sent = send(directory, ke, [{ poc: sg }])
+  const bytes = exported(await homeOf(directory, ke, [outRecord(sent)]))
+  expect(decodeBundle(bytes).messages).toHaveLength(1)
+  expect(verdictOf(directory, bytes)).toBe("verified")
 })

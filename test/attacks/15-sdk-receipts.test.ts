@@ -1,5 +1,5 @@
 /** Receipts as they reach the sender's SDK: what is not by the right signer, about the right message, counts for nothing. */
-import { describe, expect, test } from "vitest"
+import { afterEach, describe, expect, test } from "vitest"
 import { hex } from "../../protocol/bytes.ts"
 import { encodeCbor } from "../../protocol/cbor.ts"
 import {
@@ -16,8 +16,8 @@ import type { Signed } from "../../protocol/statement.ts"
 import { nodeRandom } from "../../system/node.ts"
 import { signRevocation } from "../../pki/entries.ts"
 import { Outbox } from "../../client-sdk/outbox.ts"
-import { useDesks, type Inside } from "../support/inside.ts"
-import { relayHost } from "../support/network.ts"
+import { Inside, Post, useDesks } from "../support/inside.ts"
+import { relayHost, TestNetwork } from "../support/network.ts"
 
 const desks = useDesks("kenya", "singapore", "brazil", "france")
 
@@ -256,5 +256,56 @@ describe("15 acknowledged by whom the log no longer lets", () => {
     expect(manifest().officers.some((row) => hex(row.officer) === hex(id))).toBe(true)
     hand(singapore, "officer-receipt", seen(officer))
     expect(receiptsHeld()).toEqual([])
+  })
+
+  test("15 acknowledged: an officer who was removed, by a receipt whose message cites a later log", async () => {
+    const { officer } = await sent()
+    const { network } = desks
+    const { kenya, singapore } = desks.at
+    await network.changeManifest("singapore", () => ({ officers: [] }))
+    for (const { home } of [kenya, singapore]) await home.mirror.sync(network.directory.logSource())
+    hand(singapore, "officer-receipt", seen({ ...officer, time: officer.time - 60 }))
+    expect(receiptsHeld()).toEqual([])
+  })
+})
+
+describe("15 acknowledged by one's own PoC", () => {
+  let network: TestNetwork | undefined
+  afterEach(() => network?.close())
+
+  test("15 acknowledged: another device's word does not mark a message that the officer signed for otherwise", async () => {
+    network = await TestNetwork.open({
+      members: ["kenya", "singapore"],
+      devices: { singapore: 2 },
+      relay: "none",
+    })
+    const [kenya, singapore, other] = [
+      await Inside.open(network, "kenya"),
+      await Inside.open(network, "singapore"),
+      await Inside.open(network, "singapore", { device: 2 }),
+    ]
+    const post = new Post().add(kenya, singapore, other)
+    const id = kenya.write("notification", [singapore.home.identity.poc])
+    await post.carry()
+    const { sealed } = other.record(id)!
+    const { identity, now, officer, realm } = singapore.home
+    const receipt: OfficerReceipt = {
+      v: 1,
+      poc: identity.poc,
+      officer: officer!.id,
+      messageId: other.record(id)!.id,
+      header: sealed!.headerHash,
+      content: sealed!.contentHash,
+      time: now,
+      clause,
+    }
+    const handed = (said: OfficerReceipt): number | undefined => {
+      const leaves = [{ name: "receipt", value: encodeCbor(signOfficerReceipt(officer!.key, realm, said)) }]
+      other.receive(singapore.forge("officer-receipt", other, post.prekeyFor(other), { officer: false, leaves }))
+      return other.record(id)!.acknowledgedAt
+    }
+    expect(handed({ ...receipt, content: nodeRandom.bytes(32) as OfficerReceipt["content"] })).toBeUndefined()
+    expect(handed(receipt)).toBe(now)
+    for (const desk of [kenya, singapore, other]) await desk.close()
   })
 })

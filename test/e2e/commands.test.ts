@@ -437,7 +437,8 @@ describe("while the sandbox runs", () => {
 
   /** Each in the place where a person would give it; what it needs stands before it. */
   const inOrder = [
-    "", "whoami", "contacts", "send", "sent", "show", "inbox", "inbox list", "inbox read", "inbox watch", "acknowledge",
+    "", "whoami", "notices", "notices list", "notices seen", "device", "device list", "device link", "device approve",
+    "device remove", "officer", "officer list", "officer add", "officer remove", "contacts", "send", "sent", "show", "inbox", "inbox list", "inbox read", "inbox watch", "acknowledge",
     "consent", "consent list", "consent request", "consent grant", "forward", "consent withdraw", "consent request",
     "consent refuse", "respond", "reply", "evidence", "evidence export", "verify", "relay", "relay inspect",
   ] // prettier-ignore

@@ -1,4 +1,4 @@
-/** What fault tests need of the machine. Where it is missing they say so, and where CI=true they fail. */
+/** What some tests need of the machine. Where it is missing they say so, and where CI=true they fail. */
 import { execFile, execFileSync } from "node:child_process"
 import { mkdirSync } from "node:fs"
 import { promisify } from "node:util"
@@ -35,7 +35,8 @@ export async function straced(options: readonly string[], script: string, args: 
 
 const execFileAsync = promisify(execFile)
 
-function need(context: TestContext, what: string, attempt: () => unknown): void {
+/** Skips the test, and says so, if the machine has not what it needs; where CI=true that is a failure. */
+export function need(context: TestContext, what: string, attempt: () => unknown): void {
   try {
     attempt()
   } catch (cause) {

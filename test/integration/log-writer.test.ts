@@ -149,10 +149,10 @@ describe("the log's writer", () => {
         // The log's second line, its own date, is not needed to recover: it is signed anew.
         const outcome = await LogWriter.open(options).then(
           async (again) => again.close().then(() => "opened"),
-          (error: { code: string }) => error.code,
+          (error: { code: string; hint: string }) => `${error.code}: ${error.hint}`,
         )
         const isDate = path.endsWith("checkpoint") && good.subarray(0, at).toString().split("\n— ").length > 2
-        if (!isDate) expect(outcome, `${path} ${at}`).toMatch(/ERR_DISK/)
+        if (!isDate) expect(outcome, `${path} ${at}`).toMatch(/ERR_DISK: restore the whole folder from a mirror/)
         await writeFile(file, good)
       }
     }

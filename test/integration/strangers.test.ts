@@ -1,3 +1,5 @@
+import { once } from "node:events"
+import { connect, createServer, type AddressInfo } from "node:net"
 import { afterEach, describe, expect, test } from "vitest"
 import { concat, utf8 } from "../../protocol/bytes.ts"
 import { encodeLoginFrame, frameTypes, type LoginFrame } from "../../protocol/frames.ts"
@@ -248,6 +250,21 @@ describe("after the login", () => {
     await stillServes(relay)
   })
 
+  test("frames may arrive byte by byte", async () => {
+    const proxy = await crumblingProxy()
+    const config = { hosts: [`127.0.0.1:${proxy.port}`] }
+    const { port } = await start({ config, limits: { messageChunksMax: chosen.frameBytesMax } })
+    proxy.lead(port)
+    const url = `ws://127.0.0.1:${proxy.port}/`
+    const [from, to] = [await TestClient.dial(url, kenya), await TestClient.dial(url, singapore)]
+    for (let i = 0; i < 3; i++) from.submit(singapore)
+    for (let i = 0; i < 3; i++) expect((await to.next("envelope")).sequence).toBe(i + 1)
+    await from.settled()
+    from.socket.terminate()
+    to.socket.terminate()
+    proxy.close()
+  })
+
   test("a login outlives the strangers' deadline, and more than their bytes", async () => {
     const relay = await start()
     const [from, to] = [await relay.dial(kenya), await relay.dial(singapore)]
@@ -280,6 +297,30 @@ function testDeviceOf({ directory }: TestRelay) {
   const device = testDevice("br/technical/ipe")
   directory.add(device)
   return device
+}
+
+/** Passes on one byte at a time, both ways. */
+async function crumblingProxy() {
+  let target = 0
+  const proxy = createServer((near) => {
+    const far = connect({ port: target, host: "127.0.0.1", noDelay: true })
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      // prettier-ignore
+      from.on("data", (chunk: Buffer) => chunk.forEach((byte) => to.write(Uint8Array.of(byte))))
+      from.on("error", () => {})
+      from.on("close", () => to.destroy())
+    }
+  })
+  proxy.listen(0, "127.0.0.1")
+  await once(proxy, "listening")
+  return {
+    port: (proxy.address() as AddressInfo).port,
+    lead: (port: number) => (target = port),
+    close: () => proxy.close(),
+  }
 }
 
 function binary(payload: Uint8Array): Uint8Array {

@@ -10,3 +10,14 @@ export function codeOf(call: () => unknown): ErrorCode | "none" {
     throw error
   }
 }
+
+/** The same for a promise that rejects. */
+export async function codeOfAsync(call: Promise<unknown>): Promise<ErrorCode | "none"> {
+  try {
+    await call
+    return "none"
+  } catch (error) {
+    if (error instanceof ValiseError) return error.code
+    throw error
+  }
+}

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Writable } from "node:stream"
-import type { PocAddress, Realm } from "../../protocol/address.ts"
+import type { Hash, PocAddress, Realm } from "../../protocol/address.ts"
 import { signManifest, signMember, type Manifest, type OfficerRight } from "../../protocol/manifest.ts"
 import { SigningKey } from "../../protocol/primitives.ts"
 import { signApproval } from "../../pki/entries.ts"
@@ -28,6 +28,7 @@ import { DirectoryMirror } from "../../relay/directory-mirror.ts"
 import { relayLog } from "../../relay/log.ts"
 import { Relay } from "../../relay/relay.ts"
 import { serveRelay, type RelayServer } from "../../relay/server.ts"
+import type { MailboxStore } from "../../relay/store.ts"
 import { openSqliteStore } from "../../relay/store-sqlite.ts"
 import { MemoryDisk } from "../../relay/testing/memory-store.ts"
 import type { Clock, Machine } from "../../system/machine.ts"
@@ -43,13 +44,15 @@ export const day = 86_400
 export class TestClock implements Clock {
   /** How far the time of day is ahead of the machine's, in seconds. */
   aheadSeconds = 0
+  /** How far the time since the start is ahead, in milliseconds; timers do not run faster for it. */
+  aheadMonotonicMs = 0
 
   now(): number {
     return nodeClock.now() + this.aheadSeconds * 1000
   }
 
   monotonic(): number {
-    return nodeClock.monotonic()
+    return nodeClock.monotonic() + this.aheadMonotonicMs
   }
 
   after(delayMs: number, call: () => void): () => void {
@@ -83,6 +86,16 @@ export interface NetworkOptions {
   readonly rights?: Partial<Record<Name, readonly OfficerRight[]>>
   /** `none`: PoCs that are driven by hand (`inside.ts`) need no sockets. */
   readonly relay?: "memory" | "sqlite" | "malicious" | "none"
+  readonly inFront?: InFront
+}
+
+/** How the relay is reached over TLS. */
+export interface InFront {
+  readonly tlsCertificateHash: Hash
+  /** What clients write in the header `Host`. */
+  readonly hosts: string[]
+  /** If TLS ends at the relay itself. */
+  readonly tls?: { readonly cert: string; readonly key: string }
 }
 
 export interface OpenAs {
@@ -90,6 +103,8 @@ export interface OpenAs {
   /** Unlock the officer; the default. */
   readonly officer?: boolean
   readonly connect?: boolean
+  /** Another address than the relay's own. */
+  readonly relay?: string
   /** Another file than the member's vault: a copy of it. */
   readonly path?: string
   /** A clock of its own instead of the network's. */
@@ -111,8 +126,16 @@ export class TestNetwork {
   trust = ""
   #directory: Directory | undefined
   #relay:
-    | { readonly server: RelayServer; readonly mirror: DirectoryMirror; readonly close: () => Promise<void> }
+    | {
+        readonly server: RelayServer
+        readonly mirror: DirectoryMirror
+        readonly store: MailboxStore
+        readonly follow: () => Promise<void>
+        readonly close: () => Promise<void>
+      }
     | undefined
+  /** Counts from the relay's next start. */
+  inFront: InFront | undefined
   readonly relayKey = new SigningKey(nodeRandom.bytes(32))
   readonly #options: NetworkOptions
   readonly #opened = new Set<Poc>()
@@ -130,6 +153,7 @@ export class TestNetwork {
 
   constructor(options: NetworkOptions) {
     this.#options = options
+    this.inFront = options.inFront
   }
 
   get directory(): Directory {
@@ -159,7 +183,7 @@ export class TestNetwork {
       vault: options.path ?? this.vaultPath(name, device),
       keyFile: this.keyPath(name, `device-${device}`),
       ...(officer && device === 1 && { officer: { keyFile: this.keyPath(name, "officer") } }),
-      relay: this.url,
+      relay: options.relay ?? this.url,
       machine: { ...this.machine, clock },
       connect: false,
     })
@@ -224,9 +248,14 @@ export class TestNetwork {
     await this.relayFollows()
   }
 
-  /** The relay takes over what is new in the log. */
+  /** The relay takes over what is new in the log, and forgets devices that have left. */
   async relayFollows(): Promise<void> {
-    await this.#relay?.mirror.sync()
+    await this.#relay?.follow()
+  }
+
+  /** What the relay keeps. */
+  get store(): MailboxStore {
+    return this.#relay!.store
   }
 
   async stopRelay(): Promise<void> {
@@ -274,7 +303,7 @@ export class TestNetwork {
     this.trust = this.#directory.trustFile()
     const { publicKey } = this.relayKey
     const member = signPossession(this.relayKey, realm, { use: "relay", host: relayHost })
-    await this.#approve(
+    await this.approve(
       await this.#directory.listRelay({
         host: relayHost,
         urls: [],
@@ -287,7 +316,8 @@ export class TestNetwork {
     if (this.#options.relay !== "none") await this.#startRelay()
   }
 
-  async #approve(proposal: Proposal): Promise<void> {
+  /** Both officers of the Secretariat sign, and it is logged. */
+  async approve(proposal: Proposal): Promise<void> {
     for (const name of ["first", "second"]) {
       const approval = this.directory.approvalFor(proposal.id, officerOf(secretariat, name))
       await this.directory.approve(proposal.id, signApproval(officerKeyOf(secretariat, name), realm, approval))
@@ -319,7 +349,7 @@ export class TestNetwork {
       devices: vaults.map(deviceRow),
       officers: [officer],
     })
-    await this.#approve(
+    await this.approve(
       await this.directory.nominate({
         state,
         role,
@@ -358,16 +388,25 @@ export class TestNetwork {
     const store =
       this.#options.relay === "sqlite" ? await openSqliteStore(join(this.folder, "relay")) : new MemoryDisk().open()
     const { clock } = this
-    const relay = new Relay({ realm, host, key, certificate, store, directory: mirror, clock, random: nodeRandom, log })
-    await mirror.follow((device, mailbox) => relay.deviceLeft(device, mailbox))
-    const server = await serveRelay({ relay, config: parseRelayConfig({ port: this.#port() }), clock, log })
+    const { tlsCertificateHash, hosts = [], tls } = this.inFront ?? {}
+    const parts = { realm, host, key, certificate, store, directory: mirror, clock, random: nodeRandom, log }
+    const relay = new Relay({ ...parts, ...(tlsCertificateHash && { tlsCertificateHash: () => tlsCertificateHash }) })
+    const follow = (): Promise<void> => mirror.follow((device, mailbox) => relay.deviceLeft(device, mailbox))
+    await follow()
+    const server = await serveRelay({
+      relay,
+      config: parseRelayConfig({ port: this.#port(), hosts }),
+      clock,
+      log,
+      ...(tls && { tls }),
+    })
     this.url = server.url
     const close = async (): Promise<void> => {
       mirror.stop()
       await server.close()
       await store.close()
     }
-    this.#relay = { server, mirror, close }
+    this.#relay = { server, mirror, store, follow, close }
   }
 
   /** A relay that is started again listens where it did. */

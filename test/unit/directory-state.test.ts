@@ -1,10 +1,12 @@
 /** The directory replayed from its log: what counts, what does not and why, and what readers then see (SPEC, "Directory"). */
+import { randomBytes } from "node:crypto"
 import fc from "fast-check"
 import { beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { mailboxOf, type PocAddress, type PocName } from "../../protocol/address.ts"
 import { encodeCbor } from "../../protocol/cbor.ts"
 import { fixed } from "../../protocol/limits.ts"
 import { signManifest } from "../../protocol/manifest.ts"
+import { issueCa, makeIssuerKey } from "../../pki/certificate.ts"
 import { certificateHash, encodeEntry, signRevocation, type BodyOf } from "../../pki/entries.ts"
 import { Replay } from "../../pki/replay.ts"
 import { DirectoryState } from "../../pki/state.ts"
@@ -18,6 +20,8 @@ import {
   issue,
   makeAuthorities,
   officerEntry,
+  officerKeyOf,
+  officerOf,
   pocKeyOf,
   secretariat,
   start,
@@ -83,6 +87,17 @@ describe("the beginning of a directory", () => {
       })
     expect(directory.log("certificate", await bodyAs(second, "poc"), two)).toMatchObject({ reason: "address" })
   })
+})
+
+test("an officer of the Secretariat who was revoked may approve no more, whatever a manifest lists", () => {
+  const officer = officerOf(secretariat, "third")
+  const gone = { kind: "officer", poc: secretariat, officer } as const
+  directory.must(directory.revoke(gone, officerKeyOf(secretariat, "third"), { reason: "officer-gone" }))
+  const [first, second, third] = directory.state.poc(secretariat)!.manifest!.officers
+  expect(directory.logManifest(secretariat, { officers: [first!, third!] })).toMatchObject({ reason: "approvers" })
+  // To list that officer still, or no longer, changes nothing, so two others need not approve it.
+  directory.must(directory.logManifest(secretariat, { officers: [first!, second!, third!] }))
+  directory.must(directory.logManifest(secretariat, { officers: [first!, second!] }))
 })
 
 describe("enrolment", () => {
@@ -337,6 +352,22 @@ describe("relays", () => {
     expect(directory.state.relay("relay.example")).toBeUndefined()
     expect(directory.revoke(target, signingKeyOf("new"))).toMatchObject({ reason: "unknown" })
   })
+
+  test("a certificate that was replaced can be ended too: alone, or with all of its key if that is compromised", async () => {
+    const listed = async (key: string) => {
+      directory.must(directory.log("relay", await directory.relayBody("relay.example", signingKeyOf(key)), two))
+      const certificate = certificateHash(directory.state.relay("relay.example")!.certificate)
+      return { kind: "relay", host: "relay.example", certificate } as const
+    }
+    const [lost, old, replaced] = [await listed("lost"), await listed("new"), await listed("new")]
+    await listed("new")
+    directory.must(directory.revoke(lost, signingKeyOf("lost")))
+    directory.must(directory.revoke(old, signingKeyOf("new"), { reason: "superseded" }))
+    expect(directory.revoke(old, signingKeyOf("new"))).toMatchObject({ reason: "unknown" })
+    expect(directory.state.relays()).toMatchObject([{ key: signingKeyOf("new").publicKey }])
+    directory.must(directory.revoke(replaced, signingKeyOf("new")))
+    expect(directory.state.relays()).toEqual([])
+  })
 })
 
 describe("an issuing CA that is ended", () => {
@@ -377,6 +408,15 @@ describe("entries that do not count", () => {
     const manifest = signManifest(pocKeyOf(kenya), live, directory.manifestOf(kenya))
     expect(directory.log("revocation", { v: 1, statement }, [stranger])).toMatchObject({ reason: "approval" })
     expect(directory.log("manifest", { v: 1, poc: kenya, manifest }, [stranger])).toMatchObject({ reason: "approval" })
+    const { publicKey } = await makeIssuerKey()
+    const random = (length: number) => new Uint8Array(randomBytes(length))
+    const times = { notBefore: start - day, notAfter: start + 900 * day }
+    const ca = {
+      v: 1,
+      certificate: await issueCa({ realm: live, random, ...times, root: authorities.root, publicKey }),
+    } as const
+    expect(directory.log("ca", ca, [stranger])).toMatchObject({ reason: "approval" })
+    directory.must(directory.log("ca", ca))
   })
 
   test("leave no trace but their leaf", async () => {

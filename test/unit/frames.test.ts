@@ -234,6 +234,15 @@ describe("frames", () => {
     expect(codeOf(() => decodeLoginFrame(Uint8Array.of(frameTypes.bye)))).toBe("ERR_MALFORMED")
   })
 
+  test("a login frame after the login is malformed, whatever stands in it", () => {
+    for (const version of [1, 2]) {
+      const hello = encodeLoginFrame(helloTo("relay.example")).with(1, version)
+      const head = concat(hello.subarray(0, 1), new Uint8Array(7), Uint8Array.of(1))
+      const frame = concat(head, mac(key, head, hello.subarray(1)), hello.subarray(1))
+      expect(codeOf(() => decodeFrame(key, 1, frame))).toBe("ERR_MALFORMED")
+    }
+  })
+
   test("an unknown type is told apart from a malformed frame, after its MAC", () => {
     const head = concat(Uint8Array.of(0x70), new Uint8Array(7), Uint8Array.of(1))
     const fields = utf8("of a later version")

@@ -2,13 +2,12 @@ import { describe, expect, test } from "vitest"
 import { errorTable, ValiseError } from "../../protocol/errors.ts"
 import type { MailboxId } from "../../protocol/address.ts"
 import { chosen, type Chosen } from "../../protocol/limits.ts"
-import { Budget } from "../../relay/budget.ts"
+import { Budget, budgetName } from "../../system/budget.ts"
 import { parseRelayConfig } from "../../relay/config.ts"
 import { describeRelay } from "../../relay/inspect.ts"
 import { relayLog, silentLog, type RelayLogFields } from "../../relay/log.ts"
 import { Allowance, Relay } from "../../relay/relay.ts"
 import type { Wire } from "../../relay/session.ts"
-import { budgetName } from "../../relay/strangers.ts"
 import { MemoryDisk } from "../../relay/testing/memory-store.ts"
 import { nodeClock, nodeRandom } from "../../system/node.ts"
 import { codeOf } from "../support/errors.ts"
@@ -143,7 +142,7 @@ describe("inspection", () => {
       ],
       prekeys: [{ oneTime: 3, rotating: true }],
       takenPrekeys: 7,
-      quarantined: 2,
+      quarantined: { envelopes: [{ mailbox: "02".repeat(16), sequence: 7 }], prekeys: 1 },
       intact: true,
     })
   })

@@ -155,6 +155,16 @@ describe.each(Object.entries(codecs))("%s", (_, { encode, decode, any }) => {
   })
 })
 
+test("a field that the reader does not know is kept up to sixteen arrays and maps deep, and refused beyond", () => {
+  const nested = (levels: number): unknown => (levels === 0 ? 1 : [nested(levels - 1)])
+  const withdrawal = (levels: number) => encodeCbor({ v: 1, requestId: new Uint8Array(16), later: nested(levels) })
+  // The structure itself is one of them.
+  expect(codeOf(() => decodeConsentWithdrawal(withdrawal(15)))).toBe("none")
+  expect(codeOf(() => decodeConsentWithdrawal(withdrawal(16)))).toBe("ERR_MALFORMED")
+  const deep = Uint8Array.from([0xa1, 0x61, 0x78, ...Array.from({ length: 60_000 }, () => 0x81), 1])
+  expect(codeOf(() => decodeConsentWithdrawal(deep))).toBe("ERR_MALFORMED")
+})
+
 describe("what has no encoding", () => {
   const [indicators, involved] = named("indicators", "involved")
   const day = 86_400

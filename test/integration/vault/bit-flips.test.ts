@@ -26,7 +26,8 @@ async function everythingIn(path: string): Promise<string> {
       ]),
     )
   } catch (error) {
-    if (error instanceof ValiseError && /^ERR_VAULT(_TAMPERED)?$/.test(error.code)) return error.code
+    // What to do about it is said, too.
+    if (error instanceof ValiseError && /^ERR_VAULT(_TAMPERED)?$/.test(error.code) && error.hint) return error.code
     throw error
   } finally {
     storage?.close()

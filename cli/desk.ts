@@ -1,0 +1,71 @@
+/** The directory's desk: whoever may read and write its folder. While the service runs, through its socket; otherwise the folder itself. */
+import { existsSync } from "node:fs"
+import { join } from "node:path"
+import { Directory } from "../directory/directory.ts"
+import { durableFiles } from "../directory/files.ts"
+import type { ServiceLog } from "../directory/log.ts"
+import { Nominations } from "../directory/nominations.ts"
+import { Service } from "../directory/service.ts"
+import { ValiseError } from "../protocol/errors.ts"
+import { DeskClient, DirectoryClient } from "../pki/directory-client.ts"
+import type { Http } from "../system/machine.ts"
+import { nodeSocketHttp } from "../system/node-http.ts"
+import { nodeMachine } from "../system/node.ts"
+
+export interface Desk {
+  readonly desk: DeskClient
+  /** The questions that everybody may ask. */
+  readonly directory: DirectoryClient
+}
+
+export const deskSocket = (folder: string): string => join(folder, "desk")
+
+/** Throws `ERR_NOT_FOUND` if there is no directory in the folder. */
+export async function withDesk<T>(folder: string, use: (desk: Desk) => Promise<T>): Promise<T> {
+  let opened: OpenedService
+  try {
+    opened = await openService(folder, silent)
+  } catch (error) {
+    const isServed = error instanceof ValiseError && error.code === "ERR_USAGE" && existsSync(deskSocket(folder))
+    if (!isServed) throw error
+    return await use(clientsOf(nodeSocketHttp(deskSocket(folder))))
+  }
+  try {
+    return await use(clientsOf(opened.service.http("desk")))
+  } finally {
+    await opened.close()
+  }
+}
+
+export interface OpenedService {
+  readonly directory: Directory
+  readonly service: Service
+  readonly close: () => Promise<void>
+}
+
+/** Throws as `Directory.open` does. */
+export async function openService(folder: string, log: ServiceLog): Promise<OpenedService> {
+  const directory = await Directory.open(folder, nodeMachine)
+  try {
+    const nominations = await Nominations.open(durableFiles(join(folder, "nominations")))
+    const service = new Service({ directory, nominations, machine: nodeMachine, log })
+    return {
+      directory,
+      service,
+      close: async () => {
+        await service.close()
+        await directory.close()
+      },
+    }
+  } catch (error) {
+    await directory.close()
+    throw error
+  }
+}
+
+const clientsOf = (http: Http): Desk => ({
+  desk: new DeskClient(http),
+  directory: new DirectoryClient("http://localhost/", http),
+})
+
+const silent: ServiceLog = { info: () => {}, refused: () => {}, fault: () => {} }

@@ -1,0 +1,1 @@
+"""A second implementation of the Valise protocol, written from SPEC.md and its vectors alone."""
