@@ -21,7 +21,7 @@ import { logFolder } from "../relay/log-folder.ts"
 import { relayLog, type RelayLog } from "../relay/log.ts"
 import { Relay } from "../relay/relay.ts"
 import { serveRelay, type RelayServer, type ServerParts } from "../relay/server.ts"
-import { openSqliteStore } from "../relay/store-sqlite.ts"
+import { openSegmentStore } from "../relay/store-segment.ts"
 import { seconds } from "../system/machine.ts"
 import { nodeHttp } from "../system/node-http.ts"
 import { nodeMachine } from "../system/node.ts"
@@ -160,7 +160,7 @@ export async function startRelay(
     if (!isAway) throw error
   })
   const record = requireListed(mirror.relay(), key.publicKey, seconds(clock))
-  const store = await openSqliteStore(folder)
+  const store = await openSegmentStore(folder)
   opened.defer(() => store.close())
   const hash = tlsCertificate === undefined ? undefined : () => tlsCertificateHash(tlsCertificate)
   hash?.()

@@ -72,15 +72,22 @@ export function u16be(value: number): Uint8Array {
 }
 
 export function u32be(value: number): Uint8Array {
-  const out = new Uint8Array(4)
-  new DataView(out.buffer).setUint32(0, value)
-  return out
+  return Uint8Array.of(value >>> 24, (value >>> 16) & 255, (value >>> 8) & 255, value & 255)
 }
 
 export function u64be(value: number): Uint8Array {
-  const out = new Uint8Array(8)
-  new DataView(out.buffer).setBigUint64(0, BigInt(value))
-  return out
+  if (!Number.isInteger(value) || value < 0) throw new RangeError("a whole number from 0 is needed")
+  const high = Math.floor(value / 2 ** 32)
+  return Uint8Array.of(
+    high >>> 24,
+    (high >>> 16) & 255,
+    (high >>> 8) & 255,
+    high & 255,
+    (value >>> 24) & 255,
+    (value >>> 16) & 255,
+    (value >>> 8) & 255,
+    value & 255,
+  )
 }
 
 const encoder = new TextEncoder()

@@ -11,6 +11,7 @@ import {
   encodeFrame,
   encodeLoginFrame,
   type ClientFrame,
+  type EnvelopeHash,
   type LoginFrame,
   type Received,
   type RelayFrame,
@@ -33,6 +34,8 @@ export interface ClientIdentity {
   /** The key of the relay that the directory lists under `host`, or `undefined`: then this is not that relay. */
   readonly judgeRelay: (certificate: Uint8Array) => Uint8Array | undefined
   readonly random: (length: number) => Uint8Array
+  /** The machine's own, if it is faster than the one that the primitives bring. */
+  readonly hashOf?: EnvelopeHash
 }
 
 /** What the client's end has read: the login's next step to send, a frame to act on, or a type from the future. */
@@ -120,7 +123,7 @@ export class ClientConnection {
     const isGenuine = verifyLogin(relayKey, realm, "login-relay", transcript, challenge.signature)
     if (!isGenuine) throw new ValiseError("ERR_UNTRUSTED", "the relay did not prove who it is") // defence: 29 relay-signature
     const keys = frameKeys(this.#ephemeralSecret, challenge.ephemeral, transcript, device)
-    this.#channel = new Channel(keys.up, keys.down)
+    this.#channel = new Channel(keys.up, keys.down, this.#identity.hashOf)
     const proof: LoginFrame = {
       type: "proof",
       device,
@@ -141,6 +144,8 @@ export interface RelayIdentity {
   /** The signing key of a device that may log in here. */
   readonly deviceKey: (device: DeviceId) => Uint8Array | undefined
   readonly random: (length: number) => Uint8Array
+  /** The machine's own, if it is faster than the one that the primitives bring. */
+  readonly hashOf?: EnvelopeHash
 }
 
 /** What the relay's end has read: a hello (now `challenge` or close), a proven device (now `welcome`), a frame. */
@@ -232,7 +237,7 @@ export class RelayConnection {
     const isGenuine = key !== undefined && verifyLogin(key, this.#identity.realm, "login-device", transcript, signature)
     if (!isGenuine) throw new ValiseError("ERR_LOGIN", "the device did not prove itself") // defence: 29 device-signature
     const keys = frameKeys(ephemeralSecret, this.#hello!.ephemeral, transcript, device)
-    this.#channel = new Channel(keys.down, keys.up)
+    this.#channel = new Channel(keys.down, keys.up, this.#identity.hashOf)
     return { type: "proved", device }
   }
 }
@@ -243,19 +248,21 @@ class Channel {
   received = 0
   readonly #sendKey: Uint8Array
   readonly #receiveKey: Uint8Array
+  readonly #hashOf: EnvelopeHash | undefined
 
-  constructor(sendKey: Uint8Array, receiveKey: Uint8Array) {
+  constructor(sendKey: Uint8Array, receiveKey: Uint8Array, hashOf: EnvelopeHash | undefined) {
     this.#sendKey = sendKey
     this.#receiveKey = receiveKey
+    this.#hashOf = hashOf
   }
 
   seal(frame: ClientFrame | RelayFrame): Outgoing {
     this.sent += 1
-    return { bytes: encodeFrame(this.#sendKey, this.sent, frame), counter: this.sent }
+    return { bytes: encodeFrame(this.#sendKey, this.sent, frame, this.#hashOf), counter: this.sent }
   }
 
   open(bytes: Uint8Array): Received<ClientFrame | RelayFrame> | undefined {
     this.received += 1
-    return decodeFrame(this.#receiveKey, this.received, bytes)
+    return decodeFrame(this.#receiveKey, this.received, bytes, this.#hashOf)
   }
 }

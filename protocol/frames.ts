@@ -115,7 +115,8 @@ export type Notice = z.infer<typeof noticeShape>
 /** In `decode`, type and counter stand after a spread CBOR map: a peer's map must not name them. */
 interface Codec<F> {
   readonly type: number
-  readonly encode: (frame: F) => Uint8Array
+  /** The fields, whole or in parts; an envelope is a part of its own, the last. */
+  readonly encode: (frame: F) => Uint8Array | readonly Uint8Array[]
   readonly decode: (fields: FieldReader) => F
 }
 
@@ -141,7 +142,7 @@ const codecs: { readonly [N in FrameName]: Codec<Extract<Frame, { readonly type:
   // mailbox 16 ‖ blind 32 ‖ envelope…
   submit: {
     type: 0x03,
-    encode: (f) => concat(f.mailbox, f.blind, f.envelope),
+    encode: (f) => [f.mailbox, f.blind, f.envelope],
     decode: (r) => ({ type: "submit", mailbox: r.bytes(16) as MailboxId, blind: r.bytes(32), envelope: r.rest() }),
   },
   // count u16, at least 1 ‖ count × sequence u64
@@ -225,7 +226,7 @@ const codecs: { readonly [N in FrameName]: Codec<Extract<Frame, { readonly type:
   // sequence u64 ‖ minute u64 ‖ envelope…
   envelope: {
     type: 0x84,
-    encode: (f) => concat(u64be(f.sequence), u64be(f.minute), f.envelope),
+    encode: (f) => [u64be(f.sequence), u64be(f.minute), f.envelope],
     decode: (r) => ({ type: "envelope", sequence: r.u64(), minute: r.u64(), envelope: r.rest() }),
   },
   // about u64 ‖ CBOR Signed…, or nothing: the device has no prekey here
@@ -270,7 +271,7 @@ export const frameTypes = Object.fromEntries(
 export const frameHeadBytes = 1 + 8 + macBytes
 
 export function encodeLoginFrame(frame: LoginFrame): Uint8Array {
-  return concat(Uint8Array.of(frameTypes[frame.type]), fieldsOf(frame))
+  return concat(Uint8Array.of(frameTypes[frame.type]), ...fieldsOf(frame))
 }
 
 /** `undefined`: a type that is unknown here. Throws `ERR_MALFORMED`, and `ERR_VERSION` for another version's hello. */
@@ -283,11 +284,21 @@ export function decodeLoginFrame(bytes: Uint8Array): LoginFrame | undefined {
   return decodeFields(name, bytes.subarray(1)) as LoginFrame
 }
 
-export function encodeFrame(key: Uint8Array, counter: number, frame: ClientFrame | RelayFrame): Uint8Array {
+/** SHA3-256: the most costly part of a frame, so a machine may bring its own. */
+export type EnvelopeHash = (envelope: Uint8Array) => Hash
+const envelopeHash: EnvelopeHash = (envelope) => sha3(envelope) as Hash
+
+export function encodeFrame(
+  key: Uint8Array,
+  counter: number,
+  frame: ClientFrame | RelayFrame,
+  hashOf: EnvelopeHash = envelopeHash,
+): Uint8Array {
   const type = frameTypes[frame.type]
   const head = concat(Uint8Array.of(type), u64be(counter))
   const fields = fieldsOf(frame)
-  return concat(head, frameMac(key, head, fields, digestIn(type, fields)), fields)
+  const digest = envelopeOffset.has(type) ? hashOf(fields.at(-1)!) : undefined
+  return concat(head, frameMac(key, head, fields, digest), ...fields)
 }
 
 /**
@@ -299,13 +310,16 @@ export function decodeFrame(
   key: Uint8Array,
   counter: number,
   bytes: Uint8Array,
+  hashOf: EnvelopeHash = envelopeHash,
 ): Received<ClientFrame | RelayFrame> | undefined {
   const type = typeOf(bytes, frameHeadBytes)
   const fields = bytes.subarray(frameHeadBytes)
-  const digest = digestIn(type, fields)
+  const at = envelopeOffset.get(type)
+  const digest = at === undefined ? undefined : hashOf(fields.subarray(at))
   const isNext = equal(bytes.subarray(1, 9), u64be(counter))
   if (!isNext) throw unauthentic("a frame is missing, repeated or out of order") // defence: 30 counter
-  const expected = frameMac(key, bytes.subarray(0, 9), fields, digest)
+  const parts = at === undefined ? [fields] : [fields.subarray(0, at), fields.subarray(at)]
+  const expected = frameMac(key, bytes.subarray(0, 9), parts, digest)
   const isAuthentic = constantTimeEqual(expected, bytes.subarray(9, frameHeadBytes))
   if (!isAuthentic) throw unauthentic("a frame's MAC is wrong") // defence: 30 mac
   const name = nameOfType.get(type)
@@ -403,7 +417,10 @@ function typeOf(bytes: Uint8Array, lengthMin: number): number {
   return bytes[0]!
 }
 
-const fieldsOf = (frame: Frame): Uint8Array => (codecs[frame.type] as Codec<Frame>).encode(frame)
+function fieldsOf(frame: Frame): readonly Uint8Array[] {
+  const fields = (codecs[frame.type] as Codec<Frame>).encode(frame)
+  return fields instanceof Uint8Array ? [fields] : fields
+}
 
 function decodeFields(name: FrameName, fields: Uint8Array): Frame {
   const reader = new FieldReader(fields)
@@ -412,16 +429,15 @@ function decodeFields(name: FrameName, fields: Uint8Array): Frame {
   return frame
 }
 
-/** The digest of the envelope at the end of these fields, if frames of this type have one. */
-function digestIn(type: number, fields: Uint8Array): Hash | undefined {
-  const at = envelopeOffset.get(type)
-  return at === undefined ? undefined : (sha3(fields.subarray(at)) as Hash)
-}
-
-function frameMac(key: Uint8Array, head: Uint8Array, fields: Uint8Array, digest: Hash | undefined): Uint8Array {
-  const before = fields.subarray(0, envelopeOffset.get(head[0]!))
-  const covered = digest ? concat(before, digest) : fields // defence: 30 envelope-in-mac => const covered = digest ? before : fields
-  return mac(key, head, covered) // defence: 30 counter-in-mac => return mac(key, head.subarray(0, 1), covered)
+/** @param fields in parts, of which the last is the envelope if there is a digest */
+function frameMac(
+  key: Uint8Array,
+  head: Uint8Array,
+  fields: readonly Uint8Array[],
+  digest: Hash | undefined,
+): Uint8Array {
+  const covered = digest ? [...fields.slice(0, -1), digest] : fields // defence: 30 envelope-in-mac => const covered = digest ? fields.slice(0, -1) : fields
+  return mac(key, head, ...covered) // defence: 30 counter-in-mac => return mac(key, head.subarray(0, 1), ...covered)
 }
 
 const loginNames: ReadonlySet<string> = new Set(["hello", "challenge", "proof"])

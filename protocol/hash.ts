@@ -7,7 +7,7 @@ export const lengthPrefixed = (x: Uint8Array): Uint8Array => concat(u32be(x.leng
 
 /** `SHA3-256(LP("valise/v1") ‖ LP(label) ‖ LP(x₁) ‖ …)`; text arguments are UTF-8. */
 export function taggedHash(label: HashLabel, ...parts: readonly (Uint8Array | string)[]): Uint8Array {
-  return sha3(domain, ...[label, ...parts].map((x) => lengthPrefixed(typeof x === "string" ? utf8(x) : x)))
+  return sha3(prefixOf(label), ...parts.flatMap((x) => withLength(typeof x === "string" ? utf8(x) : x)))
 }
 
 /** The closed list of hash labels (SPEC, "Encodings"). */
@@ -86,6 +86,20 @@ export function merkleRootOf(
   return used === path.length ? node : undefined
 }
 
+const withLength = (x: Uint8Array): readonly [Uint8Array, Uint8Array] => [u32be(x.length), x]
+
+/** Hashed many times for every message, so it is made once. */
+function prefixOf(label: HashLabel): Uint8Array {
+  const known = prefixes.get(label)
+  if (known) return known
+  const prefix = concat(domain, lengthPrefixed(utf8(label)))
+  prefixes.set(label, prefix)
+  return prefix
+}
+
+const prefixes = new Map<HashLabel, Uint8Array>()
 const domain = lengthPrefixed(utf8("valise/v1"))
-const merkleLeaf = (leaf: Uint8Array): Uint8Array => sha3(Uint8Array.of(0), leaf)
-const merkleNode = (left: Uint8Array, right: Uint8Array): Uint8Array => sha3(Uint8Array.of(1), left, right)
+const leafMark = Uint8Array.of(0)
+const nodeMark = Uint8Array.of(1)
+const merkleLeaf = (leaf: Uint8Array): Uint8Array => sha3(leafMark, leaf)
+const merkleNode = (left: Uint8Array, right: Uint8Array): Uint8Array => sha3(nodeMark, left, right)

@@ -13,6 +13,7 @@ import { Budget } from "../system/budget.ts"
 import type { DirectoryView, ServedDevice } from "./directory-view.ts"
 import type { RelayLog } from "./log.ts"
 import { PrekeyDesk } from "./prekey-desk.ts"
+import { RecentDigests } from "./recent-digests.ts"
 import { Session, type Wire } from "./session.ts"
 import type { MailboxStore } from "./store.ts"
 
@@ -44,6 +45,7 @@ export interface RelayCore extends Required<RelayParts> {
   readonly storing: Allowance
   readonly batcher: Batcher
   readonly prekeys: PrekeyDesk
+  readonly digests: RecentDigests
   /** Makes this the device's one connection; another one is told and ended. */
   seat(session: Session, device: ServedDevice): void
   left(session: Session): void
@@ -75,6 +77,7 @@ export class Relay {
       storing: new Allowance(limits.storingBytesMax),
       batcher: new Batcher({ key, realm, host, limits }),
       prekeys: new PrekeyDesk({ store, realm }),
+      digests: new RecentDigests(),
       seat: (session, device) => this.#seat(session, device),
       left: (session) => this.#left(session),
       arrived: (mailbox) => this.#byMailbox.get(hex(mailbox))?.deliver(),

@@ -64,6 +64,7 @@ export class Session implements Submitter {
       hosts: [core.host],
       deviceKey: (device) => core.directory.device(device)?.key,
       random: (length) => core.random.bytes(length),
+      hashOf: (envelope) => core.digests.of(envelope),
     })
   }
 

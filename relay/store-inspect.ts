@@ -1,6 +1,8 @@
 /** What the relay keeps, as its operator can see it: beside a running relay, or when it is stopped. */
-import { existsSync, fstatSync, openSync, readdirSync, readSync, statSync } from "node:fs"
+import { closeSync, existsSync, openSync, readdirSync, readSync, statSync } from "node:fs"
 import { basename, join } from "node:path"
+import { ValiseError } from "../protocol/errors.ts"
+import { keptEnvelopes, mergedContents, type KeptEnvelopes } from "./segment-inspect.ts"
 import type { StoreContents } from "./store.ts"
 import { openForReading, storePath, walPath } from "./store-sqlite-file.ts"
 import { StoreReader } from "./store-sqlite-reader.ts"
@@ -8,7 +10,7 @@ import { errorOf, troubleOf } from "./store-sqlite-trouble.ts"
 
 export interface StoreInspection {
   readonly contents: StoreContents
-  /** The store's files: the main one, the write-ahead log, its index, the lock. */
+  /** The store's files: the database, its write-ahead log and index, the segments, the lock. */
   readonly files: readonly { readonly name: string; readonly bytes: number }[]
   /**
    * Every byte of every file, for a search of what must not be there. Each chunk but a file's first begins with the
@@ -29,26 +31,41 @@ export interface RawChunk {
  * release wrote it, `ERR_STORE_UNAVAILABLE` if it cannot be read.
  */
 export function inspectStore(folder: string): StoreInspection {
-  const contents = readContents(folder)
+  const contents = mergedContents(keptEnvelopesIn(folder), readContents(folder))
   const prefix = basename(storePath(folder), "sqlite")
   const files = readdirSync(folder)
     .filter((name) => name.startsWith(prefix))
     .flatMap((name) => {
-      const descriptor = descriptorOf(join(folder, name))
-      return descriptor === undefined ? [] : [{ name, descriptor, bytes: fstatSync(descriptor).size }]
+      const stats = statSync(join(folder, name), { throwIfNoEntry: false })
+      return stats ? [{ name, bytes: stats.size }] : []
     })
   return {
     contents,
-    files: files.map(({ name, bytes }) => ({ name, bytes })),
+    files,
     rawBytes: function* (overlap = 0) {
-      for (const { name, descriptor } of files) yield* chunksOf(name, descriptor, overlap)
+      for (const { name } of files) yield* chunksOf(folder, name, overlap)
     },
   }
 }
 
+function keptEnvelopesIn(folder: string): KeptEnvelopes {
+  if (!existsSync(folder)) throw new ValiseError("ERR_NOT_FOUND", "there is no mailbox store in this folder")
+  return keptEnvelopes(folder)
+}
+
 const chunkBytes = 1024 * 1024
 
-function* chunksOf(file: string, descriptor: number, overlap: number): Generator<RawChunk> {
+function* chunksOf(folder: string, file: string, overlap: number): Generator<RawChunk> {
+  const descriptor = descriptorOf(join(folder, file))
+  if (descriptor === undefined) return
+  try {
+    yield* piecesOf(file, descriptor, overlap)
+  } finally {
+    if (!isSqlite(file)) closeSync(descriptor)
+  }
+}
+
+function* piecesOf(file: string, descriptor: number, overlap: number): Generator<RawChunk> {
   for (let at = 0; ; at += chunkBytes) {
     const begin = Math.max(0, at - overlap)
     const bytes = new Uint8Array(at - begin + chunkBytes)
@@ -75,11 +92,13 @@ function readContents(folder: string): StoreContents {
 }
 
 /**
- * A descriptor for this file that is never closed: if this process has the store open itself, closing would silently
- * drop the locks that SQLite holds on the file (fcntl(2)). One per file and process. `undefined` if the file is gone.
+ * A descriptor for this file. One of SQLite's files is opened once per process and never closed: if this process has the
+ * store open itself, closing would silently drop the locks that SQLite holds on it (fcntl(2)). The others are closed
+ * when they have been read. `undefined` if the file is gone.
  */
 function descriptorOf(path: string): number | undefined {
   try {
+    if (!isSqlite(path)) return openSync(path, "r")
     const { dev, ino } = statSync(path)
     const key = `${dev}:${ino}`
     const descriptor = descriptors.get(key) ?? openSync(path, "r")
@@ -90,5 +109,7 @@ function descriptorOf(path: string): number | undefined {
     throw errorOf(troubleOf(error))
   }
 }
+
+const isSqlite = (name: string): boolean => !/\.([0-9a-f]{16}|reserve)$/.test(name)
 
 const descriptors = new Map<string, number>()

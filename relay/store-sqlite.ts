@@ -252,7 +252,7 @@ async function begin<Message, Reply>(thread: StoreThread<Message, Reply>, start:
   if ("failed" in reply) throw errorOf(reply.failed)
 }
 
-const noRoom = (): ValiseError =>
+export const noRoom = (): ValiseError =>
   new ValiseError("ERR_STORE_UNAVAILABLE", "the disk of the mailbox store is almost full", {
     hint: "make room on it; what waits can be fetched meanwhile",
   })

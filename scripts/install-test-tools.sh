@@ -1,10 +1,11 @@
 #!/bin/sh
-# Installs the system packages that some tests use, on Debian and its relatives. Idempotent, quiet, asks nothing.
+# Installs the system packages that some tests use, or those named, on Debian and its relatives. Idempotent, quiet, asks
+# nothing.
 # Whatever cannot be installed is named; the tests that need it then say so, and fail where CI=true.
 set -eu
 
 # Python's are for test/second-implementation, which uses what Debian packages and nothing else.
-packages="strace faketime iproute2 python3-cryptography python3-nacl python3-websocket"
+packages="${*:-strace faketime iproute2 python3-cryptography python3-nacl python3-websocket}"
 
 is_installed() {
   command -v "$1" >/dev/null 2>&1 || dpkg -s "$1" 2>/dev/null | grep -q "^Status: install ok installed"

@@ -5,10 +5,10 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, expect, test } from "vitest"
-import { openSqliteStore } from "../../relay/store-sqlite.ts"
 import type { MailboxStore } from "../../relay/store.ts"
 import { mountTmpfs, needStrace, straced } from "./machine.ts"
 import { contentOf, deviceOf, linesOf, mailboxOf, nameOf } from "./store-load.ts"
+import { storeNames, stores, type StoreName } from "./stores.ts"
 
 const child = join(import.meta.dirname, "store-fault-child.ts")
 
@@ -20,31 +20,39 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 /** One failure of the disk: strace makes the call with this number fail, or from this number on all. */
 interface Failure {
+  readonly name: StoreName
   readonly error: "EIO" | "ENOSPC"
-  readonly call: "fsync" | "pwrite64"
+  readonly call: "fsync" | "fdatasync" | "pwrite64"
   readonly when: string
 }
 
 /**
- * The child's life has 46 syncs (opening, one for each commit, two or three for each emptying of the log) and some 350
- * writes. A third of the syncs and some of the writes fail here; all by command: VALISE_FAULTS=all
+ * With SQLite the child's life has 53 syncs (opening, one for each commit, two or three for each emptying of the log)
+ * and some 440 writes; with segments 33 syncs of SQLite's and of the folder, 28 of the segment file, and 143 writes. A
+ * third of the syncs and some of the writes fail here; all by command: VALISE_FAULTS=all
  */
 const some = process.env.VALISE_FAULTS === "all" ? 1 : 3
 const failures: Failure[] = [
-  ...upTo(46, some).map((n): Failure => ({ error: "EIO", call: "fsync", when: `${n}` })),
-  ...upTo(46, 7 * some).map((n): Failure => ({ error: "EIO", call: "fsync", when: `${n}+` })),
-  ...upTo(46, 9 * some).map((n): Failure => ({ error: "ENOSPC", call: "fsync", when: `${n}` })),
-  ...upTo(350, 33 * some).map((n): Failure => ({ error: "EIO", call: "pwrite64", when: `${n}` })),
-  ...upTo(350, 23 * some).map((n): Failure => ({ error: "ENOSPC", call: "pwrite64", when: `${n}+` })),
+  ...upTo(53, some).map((n): Failure => ({ name: "SQLite", error: "EIO", call: "fsync", when: `${n}` })),
+  ...upTo(53, 7 * some).map((n): Failure => ({ name: "SQLite", error: "EIO", call: "fsync", when: `${n}+` })),
+  ...upTo(53, 9 * some).map((n): Failure => ({ name: "SQLite", error: "ENOSPC", call: "fsync", when: `${n}` })),
+  ...upTo(440, 33 * some).map((n): Failure => ({ name: "SQLite", error: "EIO", call: "pwrite64", when: `${n}` })),
+  ...upTo(440, 23 * some).map((n): Failure => ({ name: "SQLite", error: "ENOSPC", call: "pwrite64", when: `${n}+` })),
+  ...upTo(28, some).map((n): Failure => ({ name: "segments", error: "EIO", call: "fdatasync", when: `${n}` })),
+  ...upTo(28, 7 * some).map((n): Failure => ({ name: "segments", error: "ENOSPC", call: "fdatasync", when: `${n}+` })),
+  ...upTo(33, 3 * some).map((n): Failure => ({ name: "segments", error: "EIO", call: "fsync", when: `${n}` })),
+  ...upTo(143, 7 * some).map((n): Failure => ({ name: "segments", error: "EIO", call: "pwrite64", when: `${n}` })),
+  ...upTo(143, 17 * some).map((n): Failure => ({ name: "segments", error: "ENOSPC", call: "pwrite64", when: `${n}+` })),
 ]
 
 function upTo(last: number, step: number): number[] {
   return Array.from({ length: Math.ceil(last / step) }, (_, i) => last - i * step)
 }
 
-test.concurrent.for(failures)("$error at $call $when", { timeout: 60_000 }, async ({ error, call, when }, context) => {
+const title = "$name: $error at $call $when"
+test.concurrent.for(failures)(title, { timeout: 60_000 }, async ({ name, error, call, when }, context) => {
   needStrace(context)
-  const place = join(folder, `${error}-${call}-${when}`)
+  const place = join(folder, `${name}-${error}-${call}-${when}`)
   const inject = [
     "--seccomp-bpf",
     "-o",
@@ -55,8 +63,8 @@ test.concurrent.for(failures)("$error at $call $when", { timeout: 60_000 }, asyn
     `inject=${call}:error=${error}:when=${when}`,
   ]
   const howItEnds = Number.parseInt(when) % 2 === 0 ? ["--die"] : []
-  const said = linesOf(await straced(inject, child, [place, "run", ...howItEnds]))
-  const store = await openSqliteStore(place)
+  const said = linesOf(await straced(inject, child, [name, place, "run", ...howItEnds]))
+  const store = await stores[name](place)
   if (said[0]![0] === "ready") await compare(store, said)
   else expect(said).toEqual([["unopened", "ERR_STORE_UNAVAILABLE"]])
   expect(await append(store, 100)).toMatchObject({ outcome: "stored" })
@@ -96,12 +104,15 @@ const mailbox = mailboxOf(7)
 const append = (store: MailboxStore, bytes: number) => store.append(mailbox, randomBytes(32), 1, randomBytes(bytes))
 const sizesIn = async (store: MailboxStore) => (await store.read(mailbox, 0, 10_000)).map(({ bytes }) => bytes.length)
 
-test("a disk that fills up: accepts no more, can be read, also after a restart; with room again, all is well", async (context) => {
-  const disk = join(folder, "full-disk")
+const fillsUp =
+  "%s: a disk that fills up: accepts no more, can be read, also after a restart; with room again, all is well"
+test.for(storeNames)(fillsUp, async (name, context) => {
+  const open = stores[name]
+  const disk = join(folder, `full-disk-${name}`)
   const unmount = mountTmpfs(context, disk, "500k")
   try {
     const accepted: number[] = []
-    const store = await openSqliteStore(disk, { headroomBytes: 0 })
+    const store = await open(disk, { headroomBytes: 0 })
     const fillUp = async () => {
       for (let bytes = 2000; ; bytes += 100) {
         await append(store, bytes)
@@ -120,13 +131,13 @@ test("a disk that fills up: accepts no more, can be read, also after a restart; 
     } catch {
       // It took what there was.
     }
-    const restarted = await openSqliteStore(disk, { headroomBytes: 0 })
+    const restarted = await open(disk, { headroomBytes: 0 })
     expect(await sizesIn(restarted)).toEqual(accepted)
     await expect(append(restarted, 6000)).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE" })
     await restarted.close()
 
     execFileSync("mount", ["-o", "remount,size=8m", disk])
-    const roomy = await openSqliteStore(disk, { headroomBytes: 0 })
+    const roomy = await open(disk, { headroomBytes: 0 })
     expect(await append(roomy, 6000)).toMatchObject({ outcome: "stored" })
     expect(await sizesIn(roomy)).toEqual([...accepted, 6000])
     await roomy.close()
@@ -135,11 +146,14 @@ test("a disk that fills up: accepts no more, can be read, also after a restart; 
   }
 })
 
-test("with headroom a full disk heals by itself: collecting makes room, and acceptance goes on without a restart", async (context) => {
-  const disk = join(folder, "healing-disk")
+const heals =
+  "%s: with headroom a full disk heals by itself: collecting makes room, and acceptance goes on without a restart"
+test.for(storeNames)(heals, async (name, context) => {
+  const open = stores[name]
+  const disk = join(folder, `healing-disk-${name}`)
   const unmount = mountTmpfs(context, disk, "6m")
   try {
-    const store = await openSqliteStore(disk, { headroomBytes: 3_000_000 })
+    const store = await open(disk, { headroomBytes: 3_000_000 })
     const fillUp = async () => {
       for (;;) await append(store, 5300)
     }

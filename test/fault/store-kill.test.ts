@@ -5,20 +5,21 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { expect, test } from "vitest"
-import { openSqliteStore } from "../../relay/store-sqlite.ts"
 import type { MailboxStore } from "../../relay/store.ts"
 import { contentOf, deviceOf, linesOf, mailboxOf, nameOf, seededRandom } from "./store-load.ts"
+import { storeNames, stores, type StoreName } from "./stores.ts"
 
 /** Any number of rounds by command: VALISE_KILL_ROUNDS=100 vitest run test/fault/store-kill */
-const rounds = Number(process.env.VALISE_KILL_ROUNDS ?? 12)
+const rounds = Number(process.env.VALISE_KILL_ROUNDS ?? 10)
 const random = seededRandom(20_261_121)
 
-test(`${rounds} kills under load: nothing accepted is lost or doubled, no prekey is handed out twice`, async () => {
+const title = `%s: ${rounds} kills under load: nothing accepted is lost or doubled, no prekey is handed out twice`
+test.each(storeNames)(title, { timeout: 600_000 }, async (name) => {
   const folder = mkdtempSync(join(tmpdir(), "valise-kill-"))
   const seen = new Seen()
   for (let round = 1; round <= rounds; round++) {
-    seen.note(await killed(folder, round))
-    const store = await openSqliteStore(folder)
+    seen.note(await killed(name, folder, round))
+    const store = await stores[name](folder)
     await seen.check(store)
     if (round % 5 === 0) await seen.empty(store)
     await store.close()
@@ -26,11 +27,11 @@ test(`${rounds} kills under load: nothing accepted is lost or doubled, no prekey
   expect(seen.acceptedEver).toBeGreaterThan(20 * rounds)
   expect(seen.taken.size).toBeGreaterThan(5 * rounds)
   rmSync(folder, { recursive: true, force: true })
-}, 600_000)
+})
 
 /** The lines of a child that was killed at a random moment of its work. */
-async function killed(folder: string, round: number): Promise<string[][]> {
-  const child = spawn(process.execPath, [join(import.meta.dirname, "store-child.ts"), folder, `${round}`], {
+async function killed(name: StoreName, folder: string, round: number): Promise<string[][]> {
+  const child = spawn(process.execPath, [join(import.meta.dirname, "store-child.ts"), name, folder, `${round}`], {
     stdio: ["ignore", "pipe", "inherit"],
   })
   let output = ""
