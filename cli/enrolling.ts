@@ -18,7 +18,7 @@ import { DirectoryState } from "../pki/state.ts"
 import { seconds } from "../system/machine.ts"
 import { nodeHttp } from "../system/node-http.ts"
 import { nodeClock } from "../system/node.ts"
-import { findHome, passphrase, type HomeOptions } from "./homes.ts"
+import { findHome, openHome, passphrase, type HomeOptions } from "./homes.ts"
 import { dutyRights, makeHome } from "./making.ts"
 import { withVault } from "./own-keys.ts"
 
@@ -57,6 +57,7 @@ export async function enrol(options: EnrolOptions, told: (handedIn: HandedIn) =>
   if (options.wait) state = await logged(state, () => client.enrol(secret, request), options.stop)
   if (state.outcome === "waiting") return false
   await finish(options, client, request)
+  await comeOnLine(options)
   return true
 }
 
@@ -144,6 +145,23 @@ async function logged(
 }
 
 const pauseMaxMs = 10_000
+
+/** Publishes this device's prekeys, so that peers can write to it. The relay learns of it from the log within seconds. */
+async function comeOnLine(options: EnrolOptions): Promise<void> {
+  const poc = await openHome(options, true)
+  const patience = AbortSignal.any([options.stop, AbortSignal.timeout(onLineMaxMs)])
+  try {
+    await poc.until(() => (poc.ready ? true : undefined), patience)
+  } catch (error) {
+    // A relay that cannot be reached now is for later: the home is in the directory all the same.
+    if (!(error instanceof ValiseError) || error.code !== "ERR_ABORTED") throw error
+  } finally {
+    await poc.close()
+  }
+}
+
+/** Two looks of the relay at the log, and a login. */
+const onLineMaxMs = 60_000
 
 /** The log decides, not what the directory answers. */
 async function finish(options: EnrolOptions, client: DirectoryClient, request: Uint8Array): Promise<void> {

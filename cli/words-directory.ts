@@ -29,4 +29,4 @@ export function nominationsWords(nominations: readonly NominationAnswer[]): stri
   )
 }
 
-const dateOf = (atSeconds: number): string => new Date(atSeconds * 1000).toISOString().slice(0, 10)
+export const dateOf = (atSeconds: number): string => new Date(atSeconds * 1000).toISOString().slice(0, 10)

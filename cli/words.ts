@@ -8,6 +8,11 @@ export function whoamiWords(identity: Identity): string {
     `directory ${identity.realm.origin}, mode ${identity.realm.mode}, ${identity.log.size} entries, fingerprint ${identity.log.fingerprint}`,
     `relay ${identity.relay}`,
   ]
+  if (identity.papers) {
+    const { certificateUntil, due, manifestUntil } = identity.papers
+    lines.push(`certificate until ${certificateUntil}, manifest until ${manifestUntil}`)
+    if (due) lines.push(strong("due: valise renew, in the home that has the PoC's key"))
+  }
   return lines.join("\n")
 }
 

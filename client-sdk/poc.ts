@@ -36,7 +36,7 @@ import {
 } from "./content.ts"
 import { Courier, type Line } from "./courier.ts"
 import { bundleOf } from "./evidence/export.ts"
-import type { Home } from "./home.ts"
+import { iso, type Home } from "./home.ts"
 import { Inbox } from "./inbox.ts"
 import { checkReply, checkResponse, checkSend } from "./inputs.ts"
 import type { LogSource } from "../pki/log-source.ts"
@@ -77,6 +77,8 @@ export interface Identity {
   readonly realm: Realm
   /** `stale`: too old to know of every revocation; nothing is sealed until it is mirrored again. */
   readonly log: { readonly size: number; readonly fingerprint: string; readonly stale: boolean }
+  /** Once the PoC is in the mirrored log. `due`: one of them ends within a month, and is renewed now. */
+  readonly papers?: { readonly certificateUntil: string; readonly manifestUntil: string; readonly due: boolean }
 }
 
 export class Poc {
@@ -122,12 +124,22 @@ export class Poc {
       relay: identity.relay,
       realm,
       log: { size: mirror.size, fingerprint: mirror.fingerprint(), stale: mirror.isStale },
+      ...this.#papers(),
     }
   }
 
   /** Devices and officers of this PoC. Throws `ERR_NOT_FOUND` before the directory lists it. */
   members(): Members {
     return membersOf(this.#home)
+  }
+
+  #papers(): Pick<Identity, "papers"> {
+    const { identity, mirror, now } = this.#home
+    const listed = mirror.state.poc(identity.poc)
+    if (!listed?.manifest) return {}
+    const [certificateUntil, manifestUntil] = [listed.notAfter, listed.manifest.expires]
+    const due = Math.min(certificateUntil, manifestUntil) < now + renewAheadSeconds
+    return { papers: { certificateUntil: dateOf(certificateUntil), manifestUntil: dateOf(manifestUntil), due } }
   }
 
   contacts(): Contact[] {
@@ -635,6 +647,11 @@ export class ConsentHandle {
 }
 
 type Leafs = ReturnType<typeof textLeaf>
+
+/** So long before its end a paper is renewed: a month of holidays and bad lines. */
+export const renewAheadSeconds = 30 * 86_400
+
+const dateOf = (atSeconds: number): string => iso(atSeconds).slice(0, 10)
 
 /** `sg/technical` means every PoC of that State and role here. */
 const matches = (address: PocAddress, text: string): boolean => address === text || address.startsWith(`${text}/`)

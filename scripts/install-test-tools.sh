@@ -4,7 +4,7 @@
 set -eu
 
 # Python's are for test/second-implementation, which uses what Debian packages and nothing else.
-packages="strace faketime python3-cryptography python3-nacl python3-websocket"
+packages="strace faketime iproute2 python3-cryptography python3-nacl python3-websocket"
 
 is_installed() {
   command -v "$1" >/dev/null 2>&1 || dpkg -s "$1" 2>/dev/null | grep -q "^Status: install ok installed"

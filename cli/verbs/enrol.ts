@@ -4,7 +4,8 @@ import { enrol, type EnrolOptions } from "../enrolling.ts"
 import { anchorHome } from "../founding.ts"
 import type { HomeOptions } from "../homes.ts"
 import { print } from "../io.ts"
-import { wordsLine } from "../words-directory.ts"
+import { renew } from "../renewing.ts"
+import { dateOf, wordsLine } from "../words-directory.ts"
 import { example } from "./messages.ts"
 import { action } from "./with-poc.ts"
 
@@ -37,6 +38,25 @@ export function enrolVerbs(program: Command): void {
           isListed
             ? "approved: this home is in the directory"
             : "it waits for approval; the same command goes on later",
+        )
+      }),
+    )
+
+  program
+    .command("renew")
+    .description("renew manifest and certificate, if they end within a month; needs the PoC's key")
+    .option("--now", "also what holds for longer")
+    .option("--directory <url>", "where the directory's service is reached")
+    .addHelpText("after", example("valise renew --help"))
+    .action(
+      action<HomeOptions & { directory?: string; now?: boolean }>(async (io, options) => {
+        const { certificateUntil, manifestUntil, renewed } = await renew(options)
+        const [certificate, manifest] = [certificateUntil, manifestUntil].map((at) => dateOf(at))
+        print(io, { renewed, certificateUntil: certificate, manifestUntil: manifest }, () =>
+          [
+            renewed.length > 0 ? `renewed: ${renewed.join(", ")}` : "nothing is due",
+            `the certificate holds until ${certificate}, the manifest until ${manifest}`,
+          ].join("\n"),
         )
       }),
     )

@@ -1,10 +1,14 @@
-import { afterEach, beforeAll, describe, expect, test } from "vitest"
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest"
 import type { MailboxId, PocAddress } from "../../protocol/address.ts"
 import { hex } from "../../protocol/bytes.ts"
 import { signCheckpoint } from "../../pki/checkpoint.ts"
 import { MerkleLog } from "../../pki/tree.ts"
 import { DirectoryMirror } from "../../relay/directory-mirror.ts"
-import { relayLog } from "../../relay/log.ts"
+import { logFolder } from "../../relay/log-folder.ts"
+import { relayLog, silentLog } from "../../relay/log.ts"
 import type { Clock } from "../../system/machine.ts"
 import {
   day,
@@ -96,6 +100,41 @@ const nameOf = (poc: PocAddress, device = "first") => {
   const entry = deviceEntry(authorities.realm, poc, device)
   return `${hex(entry.device)} ${hex(entry.mailbox)}`
 }
+
+describe("the copy in the relay's folder", () => {
+  const gone = { checkpoint: () => Promise.reject(new Error("away")), entries: async () => [] }
+  const folder = mkdtempSync(join(tmpdir(), "valise-mirror-"))
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+  test("is verified at the next start, whole or not at all, and stands in for the directory", async () => {
+    const directory = await TestDirectory.create(authorities)
+    await directory.enrol(kenya)
+    const { keep, source } = logFolder(folder)
+    const parts = { anchor: directory.anchor, host, clock, log: silentLog }
+    const first = new DirectoryMirror({ ...parts, source: sourceOf(directory.leaves), keep })
+    await first.sync()
+    const recalled = new DirectoryMirror({ ...parts, source: gone })
+    await recalled.recall(source)
+    expect([recalled.size, recalled.deviceOfMailbox(deviceEntry(authorities.realm, kenya).mailbox)?.poc]).toEqual([
+      first.size,
+      kenya,
+    ])
+
+    const bundle = join(folder, "tile/entries", readdirSync(join(folder, "tile/entries/000.p"))[0]!)
+    const path = bundle.replace("entries/", "entries/000.p/")
+    writeFileSync(
+      path,
+      readFileSync(path).map((byte, i) => (i === 40 ? byte ^ 1 : byte)),
+    )
+    const damaged = new DirectoryMirror({ ...parts, source: sourceOf(directory.leaves), keep })
+    await damaged.recall(source)
+    expect(damaged.size).toBe(0)
+    await damaged.sync()
+    const mended = new DirectoryMirror({ ...parts, source: gone })
+    await mended.recall(source)
+    expect(mended.size).toBe(first.size)
+  })
+})
 
 describe("the relay's mirror of the directory", () => {
   test("serves the devices that are listed with this relay, and the log's own bytes", async () => {

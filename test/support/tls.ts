@@ -35,7 +35,7 @@ export async function selfSigned(...names: string[]): Promise<TlsIdentity> {
       ),
     ],
   })
-  const cert = made.toString("pem")
+  const cert = `${made.toString("pem").trim()}\n`
   const pkcs8 = Buffer.from(await webcrypto.subtle.exportKey("pkcs8", keys.privateKey)).toString("base64")
   const key = `-----BEGIN PRIVATE KEY-----\n${pkcs8.replaceAll(/.{1,64}/g, "$&\n")}-----END PRIVATE KEY-----\n`
   return { cert, key, hash: sha3(new Uint8Array(new X509Certificate(cert).raw)) as Hash }
