@@ -31,6 +31,7 @@ export interface SegmentStoreOptions {
 export async function openSegmentStore(folder: string, options: SegmentStoreOptions = {}): Promise<MailboxStore> {
   const prekeys = await openPrekeys(folder)
   try {
+    await refuseEarlierEnvelopes(prekeys)
     return await openOver(folder, prekeys, options)
   } catch (error) {
     await prekeys.close()
@@ -46,6 +47,15 @@ export async function openOver(
 ): Promise<MailboxStore> {
   const { index, log } = await openSegments(folder)
   return new SegmentStore({ folder, index, log, prekeys, quota, headroomBytes })
+}
+
+/** Accepted and not delivered yet: what this store cannot deliver it must not pass over in silence. */
+async function refuseEarlierEnvelopes(prekeys: MailboxStore): Promise<void> {
+  const { envelopes } = await prekeys.inspect()
+  if (envelopes.length > 0)
+    throw new ValiseError("ERR_STORE_UNAVAILABLE", `the SQLite store holds ${envelopes.length} envelopes`, {
+      hint: "run the release that wrote them until they are delivered or have expired",
+    })
 }
 
 type Prekeys = Pick<

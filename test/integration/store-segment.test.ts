@@ -7,6 +7,7 @@ import { afterEach, beforeEach, expect, test } from "vitest"
 import type { DeviceId, MailboxId } from "../../protocol/address.ts"
 import { inspectStore } from "../../relay/store-inspect.ts"
 import { openSegmentStore } from "../../relay/store-segment.ts"
+import { openSqliteStore } from "../../relay/store-sqlite.ts"
 import type { MailboxStore } from "../../relay/store.ts"
 import { mailboxStoreContract } from "../contract/mailbox-store.ts"
 
@@ -47,6 +48,18 @@ const collectAll = async (from: MailboxId): Promise<void> => {
     held.map(({ sequence }) => sequence),
   )
 }
+
+test("envelopes that an SQLite store accepted are not passed over: the folder is refused until they have left", async () => {
+  await store.close()
+  const earlier = await openSqliteStore(folder)
+  await earlier.append(mailbox, randomBytes(32), 1, randomBytes(700))
+  await earlier.close()
+  await expect(openSegmentStore(folder)).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE" })
+  const again = await openSqliteStore(folder)
+  await again.collect(mailbox, [1])
+  await again.close()
+  store = await openSegmentStore(folder)
+})
 
 const removals: [string, () => Promise<unknown>][] = [
   ["expire", () => store.expire(2)],
