@@ -213,6 +213,28 @@ describe("an envelope", () => {
     expect(open(openerOf(brazil, bytes))).toEqual({ ok: false, reason: "prekey", notYet: false })
   })
 
+  test("an encapsulation that is none (a point of small order) is refused", () => {
+    const altered = Uint8Array.from(bytes).fill(0, 1186 - 32, 1186)
+    expect(open(openerOf(singapore, altered))).toMatchObject({ ok: false, reason: "commitment" })
+  })
+
+  test("a content key of another length or type, and a place beyond all places, are no payload", () => {
+    const input = messageOf({ recipients: [recipientOf(singapore)] })
+    const result = (change: object) =>
+      open(openerOf(singapore, sealDishonestly(input, { payload: (payload) => ({ ...payload, ...change }) })))
+    for (const contentKey of [new Uint8Array(31), new Uint8Array(33), "a".repeat(32), Array(32).fill(1), undefined])
+      expect(result({ contentKey })).toMatchObject({ ok: false, reason: "payload" })
+    for (const index of [4096, -1]) expect(result({ index })).toMatchObject({ ok: false, reason: "payload" })
+    expect(result({ index: 4095 })).toMatchObject({ ok: false, reason: "entry" })
+  })
+
+  test("a mistake of the caller's is not taken for a refusal", () => {
+    const judgeSender = (): never => {
+      throw new TypeError("a mistake")
+    }
+    expect(() => open({ ...openerOf(singapore, bytes), judgeSender })).toThrow("a mistake")
+  })
+
   test("a message is bound to the device for which it is opened", () => {
     const opener = openerOf(singapore, bytes)
     const elsewhere = { ...opener, me: { poc: singapore.poc, device: brazil.id } }
