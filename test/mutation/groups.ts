@@ -34,12 +34,12 @@ export const groups: Record<string, Group> = {
   "log-proofs": {
     sources: ["tree", "checkpoint", "note"].map((name) => `pki/${name}.ts`),
     tests: [
-      ...["tree", "log-vectors", "checkpoint", "note"].map((name) => `test/unit/${name}.test.ts`),
+      ...["tree", "tiles", "log-vectors", "checkpoint", "note"].map((name) => `test/unit/${name}.test.ts`),
       ...["20-split-view", "21-frozen"].map((row) => `test/attacks/${row}*.test.ts`),
     ],
   },
   validator: {
-    sources: ["validator", "profile"].map((name) => `pki/${name}.ts`),
+    sources: ["pki/validator.ts"],
     tests: [
       ...["certificate", "certificate-profile", "pki-vectors"].map((name) => `test/unit/${name}.test.ts`),
       "test/attacks/17-certificate-keys.test.ts",

@@ -15,7 +15,7 @@ export default {
   coverageAnalysis: "perTest",
   concurrency: 2,
   // Generous, since a machine that does something else beside must not pass for a change after which the code hangs.
-  timeoutMS: 60_000,
+  timeoutMS: 20_000,
   thresholds: { break: 80 },
   reporters: ["progress-append-only", "clear-text", "json"],
   clearTextReporter: { logTests: false, reportTests: false, allowColor: false },
