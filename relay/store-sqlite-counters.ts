@@ -6,7 +6,7 @@ import type { DatabaseSync } from "node:sqlite"
 import { hex } from "../protocol/bytes.ts"
 import { mailboxBytes } from "./store.ts"
 import type { Quota } from "./store.ts"
-import { clipped, counterChecksum, readCounter } from "./store-sqlite-records.ts"
+import { clipped, counterChecksum, counterColumns, readCounter } from "./store-sqlite-records.ts"
 
 export class Counters {
   readonly #db: DatabaseSync
@@ -31,7 +31,7 @@ export class Counters {
     let floor: number | undefined
     let highest = 0
     for (const row of this.#db.prepare(countersQuery).iterate()) {
-      highest = Math.max(highest, Number(row.next))
+      highest = highestOf(highest, row.next)
       const counter = readCounter(row)
       if (counter === undefined) decayed.push(Number(row.id))
       else if (counter.mailbox.length === floorMailbox.length) floor = counter.next
@@ -39,7 +39,7 @@ export class Counters {
     }
     const uncounted = new Set<Box>()
     for (const { mailbox, sequence, length } of this.#db.prepare(heldQuery).iterate()) {
-      highest = Math.max(highest, Number(sequence))
+      highest = highestOf(highest, sequence)
       if (!(mailbox instanceof Uint8Array) || mailbox.length !== mailboxBytes) continue
       const known = this.#boxes.has(hex(mailbox))
       const box = this.#box(mailbox)
@@ -121,5 +121,9 @@ interface Box {
   bytes: number
 }
 
-const countersQuery = `SELECT rowid AS id, mailbox, ${clipped("next")}, checksum FROM counter`
+/** No mailbox gets as far as 2^47: such a number has decayed, and what came after it could not be told from decay. */
+const highestOf = (highest: number, number: unknown): number =>
+  Number(number) < 2 ** 47 ? Math.max(highest, Number(number)) : highest
+
+const countersQuery = `SELECT rowid AS id, ${counterColumns} FROM counter`
 const heldQuery = `SELECT mailbox, ${clipped("sequence")}, ifnull(length(bytes), 0) AS length FROM envelope`

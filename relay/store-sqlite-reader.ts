@@ -5,7 +5,14 @@ import type { DeviceId, MailboxId } from "../protocol/address.ts"
 import { countMax, mailboxBytes } from "./store.ts"
 import type { StoreContents, StoredEnvelope } from "./store.ts"
 import { isStructureSound } from "./store-sqlite-file.ts"
-import { clipped, readCounter, readEnvelope, readPrekey } from "./store-sqlite-records.ts"
+import {
+  clipped,
+  counterColumns,
+  envelopeColumns,
+  readCounter,
+  readEnvelope,
+  readPrekey,
+} from "./store-sqlite-records.ts"
 import { corrupt, sqliteCodeOf } from "./store-sqlite-trouble.ts"
 import type { EnvelopeRecord, Row } from "./store-sqlite-records.ts"
 
@@ -21,7 +28,7 @@ export class StoreReader {
       `SELECT id, sequence FROM envelope INDEXED BY envelope_by_sequence
        WHERE mailbox = ? AND sequence > ? AND sequence <= ${countMax} ORDER BY sequence LIMIT ?`,
     )
-    this.#envelope = db.prepare("SELECT * FROM envelope WHERE id = ?")
+    this.#envelope = db.prepare(`SELECT ${envelopeColumns} FROM envelope WHERE id = ?`)
     this.#countPrekeys = db.prepare("SELECT count(*) AS count FROM one_time_prekey WHERE device = ?")
   }
 
@@ -113,19 +120,14 @@ export class StoreReader {
       const row = this.#envelope.get(id)
       return row && readEnvelope(row)
     } catch (error) {
-      if (isDecay(error)) return undefined
+      // A record that SQLite cannot take apart.
+      if (sqliteCodeOf(error) === corrupt) return undefined
       throw error
     }
   }
 }
 
 const allKeys = `SELECT id, mailbox, ${clipped("sequence")} FROM envelope NOT INDEXED`
-const allCounters = `SELECT mailbox, ${clipped("next")}, checksum FROM counter`
+const allCounters = `SELECT ${counterColumns} FROM counter`
 
 const asBytes = (value: unknown): Uint8Array => (value instanceof Uint8Array ? value : new Uint8Array(0))
-
-/** A record that SQLite cannot take apart, or with a number that JavaScript cannot hold. */
-function isDecay(error: unknown): boolean {
-  if (sqliteCodeOf(error) === corrupt) return true
-  return error instanceof Error && "code" in error && error.code === "ERR_OUT_OF_RANGE"
-}

@@ -23,7 +23,7 @@ export function envelopeChecksum({ mailbox, sequence, minute, blind, bytes }: En
   return crc32(bytes, crc32(blind, crc32(u64be(minute), crc32(u64be(sequence), crc32(mailbox)))))
 }
 
-/** @param row all columns of table `envelope` */
+/** @param row columns as `envelopeColumns` selects them */
 export function readEnvelope({ mailbox, sequence, minute, blind, bytes, checksum }: Row): EnvelopeRecord | undefined {
   if (!isBytes(mailbox, mailboxBytes) || !isBytes(blind, blindBytes) || !(bytes instanceof Uint8Array)) return undefined
   if (!isCount(sequence) || !isCount(minute)) return undefined
@@ -39,7 +39,7 @@ export interface CounterRecord {
 
 export const counterChecksum = ({ mailbox, next }: CounterRecord): number => crc32(u64be(next), crc32(mailbox))
 
-/** @param row all columns of table `counter` */
+/** @param row columns as `counterColumns` selects them */
 export function readCounter({ mailbox, next, checksum }: Row): CounterRecord | undefined {
   if (!(mailbox instanceof Uint8Array) || !isCount(next)) return undefined
   return counterChecksum({ mailbox, next }) === checksum ? { mailbox, next } : undefined
@@ -60,6 +60,9 @@ export function readPrekey(table: PrekeyTable, { device, statement, digest }: Ro
 
 /** A column of whole numbers, as a number that JavaScript can hold whatever a decayed record says. */
 export const clipped = (column: string): string => `min(max(ifnull(${column}, 0), 0), ${countMax}) AS ${column}`
+
+export const envelopeColumns = `mailbox, ${clipped("sequence")}, ${clipped("minute")}, blind, ${clipped("checksum")}, bytes`
+export const counterColumns = `mailbox, ${clipped("next")}, ${clipped("checksum")}`
 
 function isBytes(value: SQLOutputValue | undefined, length: number): value is Uint8Array<ArrayBuffer> {
   return value instanceof Uint8Array && value.length === length

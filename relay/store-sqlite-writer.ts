@@ -16,7 +16,7 @@ import type { StoreFile } from "./store-sqlite-file.ts"
 import { checkpoint, cutOffFailed, walFrames } from "./store-sqlite-log.ts"
 import { deletionsPerStep } from "./store-sqlite-messages.ts"
 import type { BatchReply, StoreTrouble, Write, WriteOf, WriteResult, Writes } from "./store-sqlite-messages.ts"
-import { envelopeChecksum, prekeyDigest, readEnvelope, readPrekey } from "./store-sqlite-records.ts"
+import { envelopeChecksum, envelopeColumns, prekeyDigest, readEnvelope, readPrekey } from "./store-sqlite-records.ts"
 import { errorOf, troubleOf } from "./store-sqlite-trouble.ts"
 import type { Row } from "./store-sqlite-records.ts"
 
@@ -246,7 +246,10 @@ export class StoreWriter {
 
 const prepare = (db: DatabaseSync) => ({
   // A few at most: whoever gives one blind to many envelopes does not get them all compared with each of the others.
-  sameBlind: db.prepare("SELECT * FROM envelope WHERE mailbox = ? AND blind = ? ORDER BY id LIMIT 8"), // defence: 22 retry-repeats-blind => sameBlind: db.prepare("SELECT * FROM envelope WHERE mailbox = ? AND ? IS NOT NULL ORDER BY id LIMIT 8"),
+  sameBlind: db.prepare(
+    `SELECT ${envelopeColumns} FROM envelope
+     WHERE mailbox = ? AND blind = ? ORDER BY id LIMIT 8`, // defence: 22 retry-repeats-blind => WHERE mailbox = ? AND ? IS NOT NULL ORDER BY id LIMIT 8`,
+  ),
   addEnvelope: db.prepare(
     "INSERT INTO envelope (mailbox, sequence, minute, blind, checksum, bytes) VALUES (?, ?, ?, ?, ?, ?)",
   ),

@@ -181,6 +181,8 @@ describe("25 consent: what an honest S, R and P refuse", () => {
     const ask = (change: object, from = R, me = P) => mayConsent({ me, from, request: { ...request, ...change }, held })
     expect(ask({})).toEqual({ allowed: true })
     expect(ask({}, R, S)).toEqual({ allowed: true })
+    const withoutSender = { ...held, involved: [R, P] }
+    expect(mayConsent({ me: S, from: R, request, held: withoutSender })).toEqual({ allowed: true })
     expect(ask({}, stranger)).toEqual({ allowed: false, reason: "not-from-forwarder" })
     expect(ask({}, R, stranger)).toEqual({ allowed: false, reason: "not-involved" })
     const changes = elsewhere.map(([, x]) => x).filter((x) => "messageId" in x || "header" in x || "sender" in x)

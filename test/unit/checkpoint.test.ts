@@ -166,6 +166,29 @@ describe("opening, without witnesses", () => {
   })
 })
 
+test("a policy may list further logs, and of several cosignatures by one key the newest counts", () => {
+  const ours = encodeVerifierKey(verifierKey(origin, "ed25519", logKey.publicKey))
+  const another = encodeVerifierKey(verifierKey(origin, "ed25519", keyOf(3).publicKey))
+  const policy = parsePolicy(`log ${another}\nlog ${ours}\nquorum none\n`)
+  const note = parseNote(signCheckpoint(logKey, tree, now - hour))
+  const later = cosign(logKey, origin, note.text, now)
+  for (const signatures of [
+    [...note.signatures, later],
+    [later, ...note.signatures],
+  ])
+    expect(openCheckpoint(encodeNote({ ...note, signatures }), { ...trust, policy }, now).cosignedAt).toBe(now)
+})
+
+test("one false signature by the log condemns the note, though another is right", () => {
+  const note = parseNote(signCheckpoint(logKey, tree, now))
+  const [right] = note.signatures
+  const wrong = { ...right!, signature: right!.signature.with(0, right!.signature[0]! ^ 1) }
+  code(
+    () => openCheckpoint(encodeNote({ ...note, signatures: [wrong, ...note.signatures] }), trust, now),
+    "ERR_UNTRUSTED",
+  )
+})
+
 describe("opening, with a quorum of 2 of 3", () => {
   test.each([
     ["nobody", [], "ERR_UNTRUSTED"],

@@ -53,6 +53,7 @@ describe("verifier keys", () => {
     ["unknown type with its right id", "PeterNeumann+173116ae+ZRpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"],
     ["an upper-case id", vkey.replace("c74f20a3", "C74F20A3")],
     ["trailing bytes", `${vkey}\n`],
+    ["something before it", `a+${vkey}`],
   ])("%s is refused", (_, text) => refused(() => parseVerifierKey(text)))
 
   test("a key of another length cannot sign", () => {
@@ -92,6 +93,21 @@ describe("notes", () => {
     const publicKey = createPublicKey({ key: Buffer.from(spki), format: "der", type: "spki" })
     expect(verify(null, utf8(parsed.text), publicKey, signature!)).toBe(true)
     expect(parsed.signatures.map(({ signature }) => signature.length)).toEqual([64, 72, 72])
+  })
+
+  test("the largest note is one, and no larger one", () => {
+    const filled = (length: number) => utf8(`${"a".repeat(length - utf8(line).length - 2)}\n\n${line}`)
+    expect(parseNote(filled(fixed.noteBytesMax)).signatures).toHaveLength(1)
+    refused(() => parseNote(filled(fixed.noteBytesMax + 1)))
+  })
+
+  test("something before a signature line, or no empty line before the first, is refused", () => {
+    refused(() => parseNote(utf8(`${text}\nx${line}`)))
+    refused(() => parseNote(utf8(`x${line}`)))
+  })
+
+  test.each(["no newline", "a\u0000b\n", ""])("the text %j cannot be written", (bad) => {
+    expect(() => encodeNote({ text: bad, signatures: [] })).toThrow(expect.objectContaining({ code: "ERR_USAGE" }))
   })
 
   test("the text ends at the last empty line, so a text may hold empty lines", () => {

@@ -177,6 +177,7 @@ describe("what has no encoding", () => {
       leaves: [...Array.from({ length: 64 }, (_, i) => ({ name: `a${100 + i}`, hash: hashOf("x") })), involved],
     },
     "a name that no leaf has": { leaves: [{ name: "Body", hash: hashOf("x") }, involved] },
+    "a name of 65 letters": { leaves: [{ name: "a".repeat(65), hash: hashOf("x") }, involved] },
     "a short hash": { leaves: [{ ...indicators, hash: new Uint8Array(31) }, involved] },
     "a short request id": { requestId: new Uint8Array(15) },
     "sender and forwarder the same": { forwarder: S },
@@ -187,6 +188,7 @@ describe("what has no encoding", () => {
     "a label of old": { tlp: "WHITE" },
     "a label as number": { tlp: 3 },
     "more than 14 days": { nbf: nowSeconds, exp: nowSeconds + 14 * day + 1 },
+    "dates before all clocks": { nbf: -2, exp: -1 },
     "an end before its beginning": { nbf: nowSeconds, exp: nowSeconds - 1 },
   }
   test.each(Object.entries(ofTerms))("consent: %s", (_, change) => {

@@ -58,6 +58,9 @@ describe("roots", () => {
       () => tree.inclusionProof(0, 6),
       () => tree.consistencyProof(4, 3),
       () => tree.consistencyProof(1, 6),
+      () => tree.consistencyProof(-1, 3),
+      () => tree.consistencyProof(1.5, 3),
+      () => tree.consistencyProof(NaN, 3),
     ])
       expect(call).toThrow(RangeError)
   })

@@ -214,11 +214,13 @@ describe("whole envelopes", () => {
     expect(decodePayload(fromHex(to!.payload)).leaves.some((leaf) => leaf.deflated)).toBe(true)
   })
 
-  test("do not open with any byte changed, cut anywhere, or with a byte more", () => {
+  // Every seventh byte: `open-garbage.test.ts` changes all of them.
+  test("do not open with a byte changed, cut, or with a byte more", () => {
     const [to] = vector.recipients
-    everyWayBroken(fromHex(to!.envelope), (broken) => {
+    const check = (broken: Uint8Array): void => {
       if (open(openInput(vector, to!, broken)).ok) expect.fail("a broken envelope opened")
-    })
+    }
+    everyWayBroken(fromHex(to!.envelope), check, 7)
   })
 
   test("do not open for one another's recipients", () => {
