@@ -72,8 +72,8 @@ export class Courier {
   readonly #setAside = new Set<number>()
   #collected: number[] = []
   #oneTimeAtRelay = 0
-  /** How far the relay's clock is ahead of this machine's, in seconds. */
-  #relayAheadSeconds = 0
+  /** The relay's time of day when the monotonic clock stood at 0, in seconds: this machine's own may jump at any time. */
+  #relayZeroSeconds: number | undefined
   #publishAfterMs = Number.NEGATIVE_INFINITY
   /** When the prekeys were last found to be as they should, by the time of day, which decides when they are due. */
   #prekeysSeenAt = Number.NEGATIVE_INFINITY
@@ -182,7 +182,7 @@ export class Courier {
     this.#quietSince = this.#nowMs
     this.#oneTimeAtRelay = welcome.oneTimePrekeys
     this.#prekeysSeenAt = Number.NEGATIVE_INFINITY
-    this.#relayAheadSeconds = welcome.timeSeconds - this.#parts.home.now
+    this.#relayZeroSeconds = welcome.timeSeconds - this.#nowMs / 1000
     if (welcome.logSize > this.#parts.home.mirror.size) this.#syncedAt = Number.NEGATIVE_INFINITY
     this.wake()
   }
@@ -300,7 +300,10 @@ export class Courier {
 
   async #publish(prekeeper: Prekeeper): Promise<void> {
     const { home } = this.#parts
-    if (this.#nowMs < this.#publishAfterMs || Math.abs(home.now - this.#prekeysSeenAt) < prekeysEverySeconds) return
+    if (this.#nowMs < this.#publishAfterMs) return
+    // A new incarnation may begin at any commit: until it has published, peers seal to keys that nobody holds any more.
+    const isSeen = prekeeper.isConfirmed() && Math.abs(home.now - this.#prekeysSeenAt) < prekeysEverySeconds
+    if (isSeen) return
     prekeeper.replenish(this.#oneTimeAtRelay)
     for (let batch = prekeeper.unpublished(); batch && this.#link.live; batch = prekeeper.unpublished()) {
       const reset = !prekeeper.isConfirmed()
@@ -319,7 +322,7 @@ export class Courier {
       }
       prekeeper.confirmPublished(batch.ids)
     }
-    if (this.#link.live) this.#prekeysSeenAt = home.now
+    if (this.#link.live && this.#oneTimeAtRelay > fixed.oneTimeRefillAt) this.#prekeysSeenAt = home.now
   }
 
   /**
@@ -329,7 +332,8 @@ export class Courier {
   #prekeysRefused(): void {
     const { home } = this.#parts
     this.#publishAfterMs = this.#nowMs + publishRetryMs
-    const isClockWrong = Math.abs(this.#relayAheadSeconds) > fixed.clockSkewSecondsMax
+    const relayNow = this.#relayZeroSeconds === undefined ? home.now : this.#relayZeroSeconds + this.#nowMs / 1000
+    const isClockWrong = Math.abs(relayNow - home.now) > fixed.clockSkewSecondsMax
     const didLately = home.vault.read((tx) =>
       [...tx.list("notices")].some(
         ([, row]) => row.text === rollBackText && Math.abs(home.now - row.at) < rollBackEverySeconds,

@@ -48,6 +48,9 @@ export interface RequestTruth {
   attested: boolean
 }
 
+/** So long may an envelope be sealed to a key of the vault before it began anew: until its new keys are at the relay. */
+const renewalMs = 10_000
+
 export class Truth implements StoreWitness {
   readonly sealed = new Map<string, SealedMessage>()
   /** By digest. */
@@ -180,7 +183,7 @@ export class Truth implements StoreWitness {
   /** Whether there is an honest reason why this envelope was never opened. */
   mayStayClosed(sealed: SealedMessage, to: string, part: SealedEnvelope): boolean {
     const isExpired = sealed.expires <= this.device(to).nowSeconds
-    const isRenewed = (this.renewedAtMs.get(to) ?? -1) >= sealed.atMs
+    const isRenewed = (this.renewedAtMs.get(to) ?? -renewalMs) + renewalMs >= sealed.atMs
     const isTwice = part.prekey !== undefined && this.wronglyServed.get(part.prekey) === "serve a key twice"
     const isRemoved = this.removed.has(to) || this.removed.has(sealed.sender.id)
     return part.isSkewed || this.wasSkewedSince(to, sealed.atMs) || isExpired || isRenewed || isTwice || isRemoved
