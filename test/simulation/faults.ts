@@ -128,6 +128,7 @@ export class Faults {
     },
     "relay's clock jumps": () => {
       const { clock } = this.#world.relay
+      this.#world.truth.relayClockJumped = true
       clock.aheadMs = this.#chance.between(0, 2 * dayMs) - dayMs
       this.#for(10, 60, () => (clock.aheadMs = 0))
     },

@@ -97,6 +97,7 @@ export class RelayHost {
 
   /** Power is cut: what was not synced is lost or torn, and every connection ends. */
   crash(): void {
+    this.disk.mend()
     if (!this.#process) return
     const { network, note } = this.#parts
     this.#process.isAlive = false
@@ -105,7 +106,6 @@ export class RelayHost {
     network.relay = undefined
     const isTorn = this.#chance.percent(50)
     this.disk.crash((waiting) => (isTorn ? this.#chance.below(waiting + 1) : 0))
-    this.disk.mend()
     note("relay", "crashes")
     network.hangUp("down")
   }

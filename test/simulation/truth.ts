@@ -74,6 +74,8 @@ export class Truth implements StoreWitness {
   readonly skewedAtMs = new Map<string, number>()
   /** By device, when its vault last began a new incarnation: what was sealed before stays closed. */
   readonly renewedAtMs = new Map<string, number>()
+  /** Then it refuses good prekeys, and a vault that believes to have gone back in time throws those away that it holds. */
+  relayClockJumped = false
   readonly #devices: readonly Device[]
   readonly #byId: ReadonlyMap<string, Device>
   readonly #byMailbox: ReadonlyMap<string, string>
@@ -183,7 +185,8 @@ export class Truth implements StoreWitness {
   /** Whether there is an honest reason why this envelope was never opened. */
   mayStayClosed(sealed: SealedMessage, to: string, part: SealedEnvelope): boolean {
     const isExpired = sealed.expires <= this.device(to).nowSeconds
-    const isRenewed = (this.renewedAtMs.get(to) ?? -renewalMs) + renewalMs >= sealed.atMs
+    const renewedAtMs = this.renewedAtMs.get(to)
+    const isRenewed = renewedAtMs !== undefined && (this.relayClockJumped || renewedAtMs + renewalMs >= sealed.atMs)
     const isTwice = part.prekey !== undefined && this.wronglyServed.get(part.prekey) === "serve a key twice"
     const isRemoved = this.removed.has(to) || this.removed.has(sealed.sender.id)
     return part.isSkewed || this.wasSkewedSince(to, sealed.atMs) || isExpired || isRenewed || isTwice || isRemoved
