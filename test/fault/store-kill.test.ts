@@ -10,7 +10,7 @@ import { contentOf, deviceOf, linesOf, mailboxOf, nameOf, seededRandom } from ".
 import { storeNames, stores, type StoreName } from "./stores.ts"
 
 /** Any number of rounds by command: VALISE_KILL_ROUNDS=100 vitest run test/fault/store-kill */
-const rounds = Number(process.env.VALISE_KILL_ROUNDS ?? 10)
+const rounds = Number(process.env.VALISE_KILL_ROUNDS ?? 6)
 const random = seededRandom(20_261_121)
 
 const title = `%s: ${rounds} kills under load: nothing accepted is lost or doubled, no prekey is handed out twice`
