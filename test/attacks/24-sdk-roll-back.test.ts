@@ -94,6 +94,18 @@ describe("24 a copy of a vault", () => {
     expect(right.notices().map(({ kind }) => kind)).toEqual(["no-prekeys"])
   })
 
+  test("24 a wrong clock: nor if it goes wrong while the line is up", async () => {
+    network = await TestNetwork.open({ members: ["kenya", "singapore"] })
+    const before = await incarnationOf(network)
+    const clock = new TestClock()
+    const kenya = await network.poc("kenya", { clock })
+    clock.aheadSeconds = 90_000
+    kenya.send({ ...notification, to: ["sg/technical"] })
+    await kenya.until(() => kenya.notices().find(({ text }) => text.includes("its clock and this machine's")), soon())
+    await network.shut(kenya)
+    expect(await incarnationOf(network)).toBe(before)
+  })
+
   test("24 restored backup: what was composed before goes out as a message of its own, and nobody is accused", async () => {
     network = await TestNetwork.open({ members: ["kenya", "singapore"] })
     const offline = await network.poc("kenya", { connect: false })

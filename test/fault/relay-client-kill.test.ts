@@ -6,7 +6,7 @@ import { expect, test } from "vitest"
 import { runKills } from "./relay-client-kill-run.ts"
 
 /** For longer: node scripts/kill-test.ts --rounds N */
-const roundsMaxMs = 35_000
+const roundsMaxMs = 25_000
 
 test("relay, sender and receiver killed at random moments under load: nothing accepted is lost, nothing arrives twice", async () => {
   const folder = mkdtempSync(join(tmpdir(), "valise-kills-"))

@@ -35,7 +35,7 @@ export class People {
   constructor(world: World) {
     this.#world = world
     this.#chance = new Chance(world.seed, "people")
-    this.#notifications = this.#chance.between(1, 3)
+    this.#notifications = this.#chance.between(1, 2)
   }
 
   begin(): void {
