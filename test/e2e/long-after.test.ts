@@ -51,7 +51,10 @@ describe.skipIf(!canFake && !inCi)("a start long after", () => {
     expect(written.code, written.err).toBe(0)
   }, 180_000)
 
-  test.each([["100 days", "+100d"]])(
+  test.each([
+    ["100 days", "+100d"],
+    ["14 months", "+426d"],
+  ])(
     "%s: the same keys, everything renewed, a new case",
     async (name, offset) => {
       const copy = copyOf(name)
