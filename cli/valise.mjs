@@ -1,15 +1,17 @@
 #!/usr/bin/env node
-// The command `valise`: finds the project's own Node, whatever Node started this, and runs cli/main.ts with it.
+// The command `valise`: finds the project's own Node, whatever Node started this, and runs cli/main.ts with it. What
+// that Node makes of the program's text is kept, in the project's own folder: whoever could write it could write the
+// program itself. It halves what a command costs; where nothing can be written, nothing is kept.
 import { spawnSync } from "node:child_process"
 import { existsSync } from "node:fs"
-import { createRequire } from "node:module"
+import { createRequire, enableCompileCache } from "node:module"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 
 const here = dirname(fileURLToPath(import.meta.url))
-const main = join(here, "main.ts")
 if (Number(process.versions.node.split(".")[0]) >= 24) {
-  await import(main)
+  enableCompileCache(join(here, "..", "node_modules", ".cache", "valise"))
+  await import("./main.ts")
 } else {
   const own = ownNode()
   if (!own) {
@@ -18,7 +20,7 @@ if (Number(process.versions.node.split(".")[0]) >= 24) {
     )
     process.exit(1)
   }
-  const done = spawnSync(own, [main, ...process.argv.slice(2)], { stdio: "inherit" })
+  const done = spawnSync(own, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: "inherit" })
   process.exit(done.status ?? 130)
 }
 

@@ -245,9 +245,9 @@ function exportEvidence(network: Network, story: Story, ke: Poc, caseId: string)
 }
 
 function verify(file: string, trust?: string): { status: number | null; out: string; err: string } {
-  const main = join(dirname(dirname(fileURLToPath(import.meta.url))), "main.ts")
+  const command = join(dirname(dirname(fileURLToPath(import.meta.url))), "valise.mjs")
   const wanted = ["--json", "verify", file, ...(trust === undefined ? [] : ["--trust", trust])]
-  const done = spawnSync(process.execPath, [main, ...wanted], { encoding: "utf8" })
+  const done = spawnSync(process.execPath, [command, ...wanted], { encoding: "utf8" })
   return { status: done.status, out: done.stdout, err: done.stderr }
 }
 

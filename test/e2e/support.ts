@@ -6,7 +6,7 @@ import { join } from "node:path"
 import { afterAll } from "vitest"
 
 export const root = join(import.meta.dirname, "..", "..")
-export const mainFile = join(root, "cli", "main.ts")
+export const mainFile = join(root, "cli", "valise.mjs")
 export const shared = join(root, "..", "shared")
 
 /** No command takes so long; a slow machine gets its time. */
