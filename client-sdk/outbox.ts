@@ -148,7 +148,7 @@ export class Outbox {
   /** Seals a message whose prekeys are all here, if its releasing officer is unlocked in this process. */
   sealIfReady(key: string): void {
     try {
-      this.#home.commit((tx, notices) => this.#seal(tx, notices, key))
+      this.#sealTrusting(key)
     } catch (error) {
       if (!(error instanceof ValiseError) || !hopeless.has(error.code)) throw error
       this.#giveUp(
@@ -160,7 +160,20 @@ export class Outbox {
     }
   }
 
-  #seal(tx: Tx, notices: Notice[], key: string): void {
+  /** A prekey that its device signed is tried as a key beforehand only if one has turned out to be none. */
+  #sealTrusting(key: string): void {
+    try {
+      this.#home.commit((tx, notices) => this.#seal(tx, notices, key, () => true))
+    } catch (error) {
+      if (!(error instanceof ValiseError) || error.code !== "ERR_UNTRUSTED") throw error
+      // What was told of it in a transaction that did not come about was not told.
+      this.#forget(key)
+      const isKey = ({ pk }: PrekeyStatement): boolean => encapsulate(pk, new Uint8Array(kemCoinsBytes)) !== undefined
+      this.#home.commit((tx, notices) => this.#seal(tx, notices, key, isKey))
+    }
+  }
+
+  #seal(tx: Tx, notices: Notice[], key: string, isKey: (prekey: PrekeyStatement) => boolean): void {
     const { deviceKey, identity, machine, mirror, now, officer, realm } = this.#home
     const row = tx.get("outbox", key)
     const record = tx.get("messages", key)
@@ -171,7 +184,7 @@ export class Outbox {
     if (!equal(row.incarnation, tx.incarnation)) return this.#renew(tx, key, row, record) // defence: 24 renew-composed
     if (!mirror.state.isReachable(identity.poc, now))
       return this.#wait(tx, notices, key, "manifest-expiring", "this PoC's papers have ended: nobody would open it")
-    const recipients = this.#checked(tx, notices, key, row, record)
+    const recipients = this.#checked(tx, notices, key, row, record, isKey)
     if (!recipients) return
     const skipped = this.#takeSkipped(tx, recipients)
     const leaves = skipped ? [...record.leaves, bytesLeaf("skipped", skipped)] : record.leaves
@@ -277,6 +290,7 @@ export class Outbox {
     key: string,
     row: OutboxRecord,
     record: MessageRecord,
+    isKey: (prekey: PrekeyStatement) => boolean,
   ): readonly Recipient[] | undefined {
     const { mirror, now, realm } = this.#home
     const good: Omit<Recipient, "pairSequence">[] = []
@@ -288,7 +302,7 @@ export class Outbox {
       let statement: PrekeyStatement
       try {
         statement = checkPrekey(realm, { id: device, signingKey: listed.key }, prekey, now)
-        if (!encapsulate(statement.pk, new Uint8Array(kemCoinsBytes))) throw unfit("is no key")
+        if (!isKey(statement)) throw unfit("is no key")
         this.#refuseOlder(tx, device, statement)
       } catch {
         this.#wait(

@@ -20,15 +20,22 @@ export function encodeCbor(value: object | CborValue): Uint8Array {
 }
 
 /** Throws `ERR_MALFORMED`, and nothing else, on any bytes that `encodeCbor` would not have written for this shape. */
-export function decodeCbor<T>(shape: z.ZodType<T>, bytes: Uint8Array): T {
-  let value: unknown
+export const decodeCbor = <T>(shape: z.ZodType<T>, bytes: Uint8Array): T => shaped(shape, decodeValue(bytes))
+
+/** What the bytes hold, of whatever shape. Throws `ERR_MALFORMED` on any bytes that `encodeCbor` would not have written. */
+export function decodeValue(bytes: Uint8Array): unknown {
   try {
-    value = cborDecode(plain(bytes), strictDecoding)
+    const value: unknown = cborDecode(plain(bytes), strictDecoding)
     if (isNestedDeeper(value, nestingMax)) throw new TypeError("nested too deeply")
     if (!equal(encodeCbor(value as CborValue), bytes)) throw new TypeError("not in canonical form")
+    return value
   } catch (cause) {
     throw new ValiseError("ERR_MALFORMED", "not deterministic CBOR", { cause })
   }
+}
+
+/** Throws `ERR_MALFORMED` if a decoded value has another shape. */
+export function shaped<T>(shape: z.ZodType<T>, value: unknown): T {
   const parsed = shape.safeParse(value)
   if (!parsed.success)
     throw new ValiseError("ERR_MALFORMED", "a structure has the wrong shape", { cause: parsed.error })

@@ -34,7 +34,7 @@ export interface ClientIdentity {
   /** The key of the relay that the directory lists under `host`, or `undefined`: then this is not that relay. */
   readonly judgeRelay: (certificate: Uint8Array) => Uint8Array | undefined
   readonly random: (length: number) => Uint8Array
-  /** The machine's own, if it is faster than the one that the primitives bring. */
+  /** For who knows some digests already. */
   readonly hashOf?: EnvelopeHash
 }
 
@@ -144,7 +144,7 @@ export interface RelayIdentity {
   /** The signing key of a device that may log in here. */
   readonly deviceKey: (device: DeviceId) => Uint8Array | undefined
   readonly random: (length: number) => Uint8Array
-  /** The machine's own, if it is faster than the one that the primitives bring. */
+  /** For who knows some digests already. */
   readonly hashOf?: EnvelopeHash
 }
 

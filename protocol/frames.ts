@@ -284,7 +284,7 @@ export function decodeLoginFrame(bytes: Uint8Array): LoginFrame | undefined {
   return decodeFields(name, bytes.subarray(1)) as LoginFrame
 }
 
-/** SHA3-256: the most costly part of a frame, so a machine may bring its own. */
+/** SHA3-256: the most costly part of a frame, so whoever has the digest already may say it. */
 export type EnvelopeHash = (envelope: Uint8Array) => Hash
 const envelopeHash: EnvelopeHash = (envelope) => sha3(envelope) as Hash
 

@@ -25,7 +25,10 @@ export const kemCoinsBytes = 64
 export const x25519Bytes = 32
 
 /** SHA3-256 of the parts in a row. */
-export const sha3 = (...parts: readonly Uint8Array[]): Uint8Array => sodium.crypto_hash_sha3256(joined(parts))
+export function sha3(...parts: readonly Uint8Array[]): Uint8Array {
+  const bytes = joined(parts)
+  return machineSha3 && bytes.length >= machineSha3From ? machineSha3(bytes) : sodium.crypto_hash_sha3256(bytes)
+}
 
 export const shake256 = (length: number, ...parts: readonly Uint8Array[]): Uint8Array =>
   sodium.crypto_xof_shake256(length, joined(parts))
@@ -162,5 +165,12 @@ export function x25519(secret: Uint8Array, publicKey: Uint8Array): Uint8Array | 
     return undefined
   }
 }
+
+/** Node's own SHA3 takes half the time for an envelope, and as long as libsodium's for what is short. */
+const machineSha3 = ((): ((bytes: Uint8Array) => Uint8Array) | undefined => {
+  const hash = globalThis.process?.getBuiltinModule?.("node:crypto")?.hash
+  return hash && ((bytes) => new Uint8Array(hash("sha3-256", bytes, "buffer")))
+})()
+const machineSha3From = 512
 
 const joined = (parts: readonly Uint8Array[]): Uint8Array => (parts.length === 1 ? parts[0]! : concat(...parts))

@@ -3,13 +3,13 @@
  * the digest again. In memory alone, of the last few; bytes are compared, so a submitter that repeats another's first
  * bytes gains nothing.
  */
-import { hash } from "node:crypto"
 import type { Hash } from "../protocol/address.ts"
+import { sha3 } from "../protocol/primitives.ts"
 
 export class RecentDigests {
   readonly #known = new Map<string, { readonly envelope: Buffer; readonly digest: Hash }>()
 
-  /** SHA3-256, by the machine's own implementation, which takes half the time. */
+  /** SHA3-256. */
   of(envelope: Uint8Array): Hash {
     const bytes = Buffer.from(envelope.buffer, envelope.byteOffset, envelope.length)
     const name = bytes.toString("latin1", nameFrom, nameTo)
@@ -18,7 +18,7 @@ export class RecentDigests {
       this.#known.delete(name)
       return known.digest
     }
-    const digest = new Uint8Array(hash("sha3-256", bytes, "buffer")) as Hash
+    const digest = sha3(bytes) as Hash
     this.#known.set(name, { envelope: bytes, digest })
     if (this.#known.size > knownMax) this.#known.delete(this.#known.keys().next().value!)
     return digest
