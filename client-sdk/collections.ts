@@ -13,6 +13,7 @@ import type {
   PocAddress,
   PrekeyId,
 } from "../protocol/address.ts"
+import { hex } from "../protocol/bytes.ts"
 import type { ConsentScope, RequestId } from "../protocol/consent.ts"
 import type { ForwardReason, Paper } from "../protocol/forward.ts"
 import type { Leaf } from "../protocol/leaves.ts"
@@ -47,6 +48,10 @@ export const collections = {
   messages: records<MessageRecord>(),
   /** Messages not yet accepted by the relay for every device, key: hex of the message id. */
   outbox: records<OutboxRecord>(),
+  /** What is on its way to one device each, key: `message:device`. */
+  outgoing: records<OutgoingRecord>(),
+  /** The relay's receipts, key: `message:device`. */
+  accepted: records<AcceptedRecord>(),
   /** Messages of which a duty officer is told if they expire undelivered, key: that of the message. */
   awaited: records<{ expires: number }>(),
   /** Signed receipts received and given, key: `message:kind:poc:signer`. */
@@ -173,7 +178,6 @@ export interface DeviceRecord {
   n?: number
   kind?: PrekeyKind
   digest?: Hash
-  accepted?: { receipt: RelayReceipt; blind: Uint8Array }
 }
 
 export interface OutboxRecord {
@@ -183,10 +187,20 @@ export interface OutboxRecord {
   copyToOwnDevices: boolean
   /** In which it was composed. */
   incarnation: Incarnation
-  /** One signed prekey per recipient device, once fetched. */
-  prekeys: { device: DeviceId; prekey: Signed }[]
-  envelopes: { device: DeviceId; mailbox: MailboxId; blind: Uint8Array; bytes: Uint8Array; accepted: boolean }[]
+  /** Once sealed: envelopes that the relay has not accepted yet. */
+  waiting?: number
 }
+
+/** A record for each device, so that a message to everybody is neither one huge record nor written anew for each answer. */
+export type OutgoingRecord = { prekey: Signed } | { blind: Uint8Array; bytes: Uint8Array }
+
+export interface AcceptedRecord {
+  receipt: RelayReceipt
+  blind: Uint8Array
+}
+
+/** The key of what there is once for each device of a message. @param message the message's own key */
+export const perDevice = (message: string, device: DeviceId): string => `${message}:${hex(device)}`
 
 export interface ReceiptRecord {
   message: MessageId

@@ -1,6 +1,6 @@
 /**
  * From "send" to the relay's signed receipt. Every step is one transaction, so a crash at any moment repeats at most the
- * step under way: composed (durable, online or not) → keyed (each PoC's prekey is here) → sealed → accepted.
+ * step under way: composed (durable, online or not) → keyed (each PoC's prekey is here) → sealed (`sealer.ts`) → accepted.
  */
 import type { DeviceId, MessageId, PocAddress } from "../protocol/address.ts"
 import { equal, hex } from "../protocol/bytes.ts"
@@ -10,17 +10,15 @@ import { packLeaves, type Leaf } from "../protocol/leaves.ts"
 import { fixed } from "../protocol/limits.ts"
 import { wireSizes } from "../protocol/envelope.ts"
 import { paddedLength } from "../protocol/padding.ts"
-import { checkPrekey, type PrekeyStatement } from "../protocol/prekey.ts"
-import { encapsulate, kemCoinsBytes } from "../protocol/primitives.ts"
-import { verifyRelayReceipt, type RelayReceipt } from "../protocol/relay-receipt.ts"
-import { seal, type Recipient } from "../protocol/seal.ts"
+import { verifyRelayReceipt, type RelayReceipt, type SubmittedItem } from "../protocol/relay-receipt.ts"
 import type { Signed } from "../protocol/statement.ts"
-import type { MessageType, Notice, NoticeKind } from "./api.ts"
-import { nextOrder, type DeviceRecord, type MessageRecord, type OutboxRecord, type Tx } from "./collections.ts"
-import { bytesLeaf, releaseRight } from "./content.ts"
+import type { MessageType, NoticeKind } from "./api.ts"
+import { nextOrder, perDevice, type DeviceRecord, type MessageRecord, type Tx } from "./collections.ts"
+import { releaseRight } from "./content.ts"
 import { iso, type Home } from "./home.ts"
+import { Sealer } from "./sealer.ts"
 import { isSpoken } from "./view.ts"
-import { vaultLimits } from "./vault/transaction.ts"
+import { Waits } from "./waits.ts"
 
 export interface Composition {
   readonly type: MessageType
@@ -39,8 +37,6 @@ export interface Carrier {
   submit(mailbox: Uint8Array, blind: Uint8Array, bytes: Uint8Array): Promise<RelayReceipt>
 }
 
-/** What the relay refused, or has not got, is not asked for again before this. */
-const retryMs = 10_000
 /** Header, entry, path and signatures of a payload, and a checkpoint that gathers more cosignatures. */
 const payloadRoomBytes = 3072
 /** Numbers that were given out and never used; beyond these the recipient sees a gap. */
@@ -49,18 +45,26 @@ const skippedMax = 64
 const hopeless: ReadonlySet<ErrorCode> = new Set(["ERR_TOO_LARGE", "ERR_CONTENT", "ERR_NO_RIGHT"])
 /** What an envelope adds to its padded payload. */
 const envelopeHeadBytes = wireSizes[0]! - fixed.payloadBytesMin
-/** Envelopes of one message wait in one record of the vault. */
-const envelopesBytesMax = vaultLimits.valueBytesMax - 65_536
+/** What one message may take of the vault's disk: 1,700 devices and the largest class, with room. */
+const envelopesBytesMax = 256 * 1024 * 1024
+/** Prekeys asked for, and envelopes submitted, at one time: as many as a relay answers, and what memory they take. */
+const atATime = 128
+
+interface Accepted {
+  readonly device: DeviceRecord
+  readonly receipt: RelayReceipt
+  readonly blind: Uint8Array
+}
 
 export class Outbox {
   readonly #home: Home
-  /** Until when, by the monotonic clock, a message does not ask the relay again. */
-  readonly #waits = new Map<string, number>()
-  /** Messages of whose waiting the duty officer has been told. */
-  readonly #told = new Set<string>()
+  readonly #waits: Waits
+  readonly #sealer: Sealer
 
   constructor(home: Home) {
     this.#home = home
+    this.#waits = new Waits(home)
+    this.#sealer = new Sealer(home, this.#waits)
   }
 
   /**
@@ -104,8 +108,6 @@ export class Outbox {
       strictForwardSecrecy: message.strictForwardSecrecy ?? false,
       copyToOwnDevices: message.copyToOwnDevices,
       incarnation: tx.incarnation,
-      prekeys: [],
-      envelopes: [],
     })
     if (isSpoken(record)) tx.put("awaited", hex(id), { expires: record.expires })
     tx.appendJournal({ event: "composed", details: { message: hex(id), type: message.type } })
@@ -148,242 +150,74 @@ export class Outbox {
   /** Seals a message whose prekeys are all here, if its releasing officer is unlocked in this process. */
   sealIfReady(key: string): void {
     try {
-      this.#sealTrusting(key)
+      this.#sealer.sealIfReady(key)
     } catch (error) {
       if (!(error instanceof ValiseError) || !hopeless.has(error.code)) throw error
-      this.#giveUp(
-        key,
-        "given-up",
-        "not-opened",
-        `message ${key.slice(0, 8)} cannot be sealed (${error.code}) and was given up`,
-      )
+      const text = `message ${key.slice(0, 8)} cannot be sealed (${error.code}) and was given up`
+      this.#giveUp(key, "given-up", "not-opened", text)
     }
-  }
-
-  /** A prekey that its device signed is tried as a key beforehand only if one has turned out to be none. */
-  #sealTrusting(key: string): void {
-    try {
-      this.#home.commit((tx, notices) => this.#seal(tx, notices, key, () => true))
-    } catch (error) {
-      if (!(error instanceof ValiseError) || error.code !== "ERR_UNTRUSTED") throw error
-      // What was told of it in a transaction that did not come about was not told.
-      this.#forget(key)
-      const isKey = ({ pk }: PrekeyStatement): boolean => encapsulate(pk, new Uint8Array(kemCoinsBytes)) !== undefined
-      this.#home.commit((tx, notices) => this.#seal(tx, notices, key, isKey))
-    }
-  }
-
-  #seal(tx: Tx, notices: Notice[], key: string, isKey: (prekey: PrekeyStatement) => boolean): void {
-    const { deviceKey, identity, machine, mirror, now, officer, realm } = this.#home
-    const row = tx.get("outbox", key)
-    const record = tx.get("messages", key)
-    if (row?.state !== "keyed" || !record?.devices) return
-    if (record.officer && (!officer || !equal(officer.id, record.officer))) return
-    const right = releaseRight(record.type)
-    if (right && !this.#home.mayRelease(right)) throw new ValiseError("ERR_NO_RIGHT", "its officer has left the duty")
-    if (!equal(row.incarnation, tx.incarnation)) return this.#renew(tx, key, row, record) // defence: 24 renew-composed
-    if (!mirror.state.isReachable(identity.poc, now))
-      return this.#wait(tx, notices, key, "manifest-expiring", "this PoC's papers have ended: nobody would open it")
-    const recipients = this.#checked(tx, notices, key, row, record, isKey)
-    if (!recipients) return
-    const skipped = this.#takeSkipped(tx, recipients)
-    const leaves = skipped ? [...record.leaves, bytesLeaf("skipped", skipped)] : record.leaves
-    const expires = Math.min(record.expires, now + fixed.lifetimeSecondsMax)
-    const checkpoint = mirror.freshCheckpoint()
-    const sealed = seal({
-      realm,
-      sender: { poc: identity.poc, device: identity.device, key: deviceKey },
-      ...(record.officer && officer && { officer: { id: officer.id, key: officer.key } }),
-      messageId: record.id,
-      created: now,
-      expires,
-      checkpoint,
-      contentKey: record.contentKey,
-      leaves,
-      recipients,
-      random: (length) => machine.random.bytes(length),
-      deflate: machine.deflate,
-    })
-    const envelopes = new Map(sealed.envelopes.map((envelope) => [hex(envelope.device), envelope]))
-    tx.put("messages", key, {
-      ...record,
-      created: now,
-      expires,
-      leaves,
-      sealed: {
-        header: sealed.header,
-        ...(sealed.release && { release: sealed.release.signature }),
-        headerHash: sealed.headerHash,
-        contentHash: sealed.contentHash,
-        checkpoint,
-      },
-      devices: record.devices.map((device): DeviceRecord => {
-        const envelope = envelopes.get(hex(device.device))
-        const n = recipients.find((recipient) => equal(recipient.device, device.device))?.pairSequence.n
-        return envelope && n !== undefined ? { ...device, n, kind: envelope.kind, digest: envelope.digest } : device
-      }),
-    })
-    tx.put("outbox", key, {
-      ...row,
-      state: "sealed",
-      prekeys: [],
-      envelopes: sealed.envelopes.map(({ device, mailbox, bytes }) => ({
-        device,
-        mailbox,
-        bytes,
-        blind: machine.random.bytes(32),
-        accepted: false,
-      })),
-    })
-    tx.appendJournal({ event: "sealed", details: { message: key, header: hex(sealed.headerHash) } })
-  }
-
-  /**
-   * Written before this vault went back in time: whether it has left already, nobody here knows. It goes out as another
-   * message, under other prekeys, so that no peer sees one id with two headers or a key that was used.
-   */
-  #renew(tx: Tx, key: string, row: OutboxRecord, record: MessageRecord): void {
-    const id = this.#home.machine.random.bytes(16) as MessageId
-    for (const collection of ["messages", "outbox", "awaited"] as const) tx.delete(collection, key)
-    tx.put("messages", hex(id), { ...record, id })
-    if (isSpoken(record)) tx.put("awaited", hex(id), { expires: record.expires })
-    tx.put("outbox", hex(id), { ...row, id, state: "composed", prekeys: [], incarnation: tx.incarnation })
-    tx.appendJournal({ event: "composed", details: { message: hex(id), type: record.type, instead: key } })
   }
 
   /** Fetches what is missing. Throws what the connection throws; what was served is kept. */
   async fetchPrekeys(key: string, carrier: Carrier): Promise<void> {
     const { vault } = this.#home
     const { row, record } = vault.read((tx) => ({ row: tx.get("outbox", key), record: tx.get("messages", key) }))
-    if (row?.state !== "composed" || !record?.devices || this.#isWaiting(key)) return
+    if (row?.state !== "composed" || !record?.devices || this.#waits.has(key)) return
     // It may have been written weeks ago: devices have come and gone since.
     const devices = this.#devicesOf(record.to, row.copyToOwnDevices)
-    const have = new Set(row.prekeys.map(({ device }) => hex(device)))
-    const wanted = devices.filter(({ device }) => !have.has(hex(device)))
-    const outcomes = await Promise.allSettled(
-      wanted.map(async ({ device }) => ({ device, prekey: await carrier.fetchPrekey(device) })),
+    const wanted = vault.read((tx) => devices.filter(({ device }) => !tx.get("outgoing", perDevice(key, device))))
+    const served = new Gathering<{ readonly device: DeviceId; readonly prekey: Signed }>((all) =>
+      vault.transaction((tx) => {
+        if (tx.get("outbox", key)?.state !== "composed") return
+        for (const { device, prekey } of all) tx.put("outgoing", perDevice(key, device), { prekey })
+      }),
     )
-    const failed = outcomes.find((outcome) => outcome.status === "rejected")
+    const failure = await someAtATime(wanted, async ({ device }) => {
+      const prekey = await carrier.fetchPrekey(device)
+      if (prekey) await served.add({ device, prekey })
+    })
     this.#home.commit((tx, notices) => {
       const now = tx.get("outbox", key)
       if (now?.state !== "composed") return
-      const prekeys = [...now.prekeys]
-      for (const outcome of outcomes)
-        if (outcome.status === "fulfilled" && outcome.value.prekey)
-          prekeys.push({ device: outcome.value.device, prekey: outcome.value.prekey })
-      const served = new Set(prekeys.map(({ device }) => hex(device)))
-      const reached = new Set(devices.filter(({ device }) => served.has(hex(device))).map(({ poc }) => poc))
+      const reached = new Set<PocAddress>()
+      for (const { device, poc } of devices) if (tx.get("outgoing", perDevice(key, device))) reached.add(poc)
       const missing = record.to.filter((poc) => !reached.has(poc))
-      if (missing.length > 0 && !failed)
-        this.#wait(tx, notices, key, "no-prekeys", `${missing.join(", ")}: no usable prekey at the relay yet`)
-      if (missing.length > 0 && prekeys.length === now.prekeys.length) return
-      tx.put("messages", key, { ...tx.get("messages", key)!, devices })
-      tx.put("outbox", key, { ...now, prekeys, state: missing.length === 0 ? "keyed" : "composed" })
+      if (missing.length === 0) {
+        tx.put("messages", key, { ...tx.get("messages", key)!, devices })
+        tx.put("outbox", key, { ...now, state: "keyed" })
+      } else if (failure === undefined) {
+        const text = `${missing.join(", ")}: no usable prekey at the relay yet`
+        this.#waits.wait(tx, notices, key, "no-prekeys", text)
+      }
     })
-    if (failed) throw this.#paused(key, failed.reason)
-  }
-
-  /** The recipients with checked prekeys, or `undefined` after sending the message back to fetch others. */
-  #checked(
-    tx: Tx,
-    notices: Notice[],
-    key: string,
-    row: OutboxRecord,
-    record: MessageRecord,
-    isKey: (prekey: PrekeyStatement) => boolean,
-  ): readonly Recipient[] | undefined {
-    const { mirror, now, realm } = this.#home
-    const good: Omit<Recipient, "pairSequence">[] = []
-    const kept: OutboxRecord["prekeys"] = []
-    for (const { device, prekey } of row.prekeys) {
-      const listed = mirror.state.device(device)
-      const target = record.devices!.find((row) => equal(row.device, device))
-      if (!listed || !target) continue
-      let statement: PrekeyStatement
-      try {
-        statement = checkPrekey(realm, { id: device, signingKey: listed.key }, prekey, now)
-        if (!isKey(statement)) throw unfit("is no key")
-        this.#refuseOlder(tx, device, statement)
-      } catch {
-        this.#wait(
-          tx,
-          notices,
-          key,
-          "withholding",
-          `${listed.poc}: the relay served a prekey that does not verify or is too old`,
-        )
-        continue
-      }
-      if (row.strictForwardSecrecy && statement.kind !== "one-time") {
-        this.#wait(
-          tx,
-          notices,
-          key,
-          "no-prekeys",
-          `${listed.poc}: no one-time keys are left, and the message demands one`,
-        )
-        continue
-      }
-      kept.push({ device, prekey })
-      good.push({ poc: listed.poc, device, mailbox: target.mailbox, prekey: statement })
-    }
-    const reached = new Set(good.map(({ poc }) => poc))
-    if (record.to.every((poc) => reached.has(poc)))
-      return good.map((row) => ({
-        ...row,
-        pairSequence: { incarnation: tx.incarnation, n: this.#nextNumber(tx, row.device) },
-      }))
-    tx.put("outbox", key, { ...row, state: "composed", prekeys: kept })
-    return undefined
-  }
-
-  /** A sender takes the newest rotating key it has seen: an older one served later is refused. */
-  #refuseOlder(tx: Tx, device: DeviceId, { incarnation, kind, n, nbf }: PrekeyStatement): void {
-    if (kind !== "rotating") return
-    const counter = `rotating:${hex(device)}`
-    const newest = tx.get("counters", counter)
-    const isSame = newest?.incarnation !== undefined && equal(newest.incarnation, incarnation)
-    const older = isSame ? n < newest.n : nbf + fixed.clockSkewSecondsMax < (newest?.at ?? 0)
-    if (older) throw unfit("is older than one seen before") // defence: 11 newest-rotating-key
-    tx.put("counters", counter, { n, at: nbf, incarnation })
+    if (failure !== undefined) throw this.#waits.after(key, failure)
   }
 
   /** Submits what is sealed, each envelope under the blind that it was given: a retry says so. */
   async submit(key: string, carrier: Carrier): Promise<void> {
-    this.#dropLeft(key)
-    const row = this.#home.vault.read((tx) => tx.get("outbox", key))
-    if (row?.state !== "sealed" || this.#isWaiting(key)) return
-    const waiting = row.envelopes.filter(({ accepted }) => !accepted)
-    const outcomes = await Promise.allSettled(
-      waiting.map(async (envelope) => {
-        const { blind, bytes, mailbox } = envelope
-        const receipt = await carrier.submit(mailbox, blind, bytes) // defence: 22 retry-blind => const receipt = await carrier.submit(mailbox, this.#home.machine.random.bytes(blind.length), bytes)
-        this.#accepted(key, envelope, receipt)
-      }),
-    )
-    const failed = outcomes.find((outcome) => outcome.status === "rejected")
-    if (failed) throw this.#paused(key, failed.reason)
+    const { vault } = this.#home
+    const { row, record } = vault.read((tx) => ({ row: tx.get("outbox", key), record: tx.get("messages", key) }))
+    if (row?.state !== "sealed" || !record?.devices || this.#waits.has(key)) return
+    const accepted = new Gathering<Accepted>((all) => this.#keep(key, all))
+    const failure = await someAtATime(record.devices, async (device) => {
+      const outgoing = vault.read((tx) => tx.get("outgoing", perDevice(key, device.device)))
+      if (!outgoing || !("bytes" in outgoing)) return
+      // A device that has left the directory gets nothing any more.
+      if (!this.#home.mirror.state.device(device.device))
+        return vault.transaction((tx) => this.#through(tx, key, [device.device]))
+      const { blind, bytes } = outgoing
+      const receipt = await carrier.submit(device.mailbox, blind, bytes) // defence: 22 retry-blind => const receipt = await carrier.submit(device.mailbox, this.#home.machine.random.bytes(blind.length), bytes)
+      this.#requireGenuine(receipt, { blind, digest: device.digest!, mailbox: device.mailbox })
+      await accepted.add({ device, receipt, blind })
+    })
+    if (failure !== undefined) throw this.#waits.after(key, failure)
   }
 
-  #accepted(key: string, envelope: OutboxRecord["envelopes"][number], receipt: RelayReceipt): void {
-    const { mirror, realm, vault } = this.#home
+  #requireGenuine(receipt: RelayReceipt, item: SubmittedItem): void {
+    const { mirror, realm } = this.#home
     const relay = mirror.state.relay(receipt.relay)
-    const record = vault.read((tx) => tx.get("messages", key))
-    const device = record?.devices?.find((row) => equal(row.device, envelope.device))
-    if (!record || !device?.digest) return
-    const item = { blind: envelope.blind, digest: device.digest, mailbox: device.mailbox }
     const isGenuine = relay !== undefined && verifyRelayReceipt(relay.key, realm, receipt, item)
     if (!isGenuine) throw this.#falseReceipt() // defence: 15 accepted-verified
-    vault.transaction((tx) => {
-      const now = tx.get("messages", key)
-      if (!now?.devices) return
-      const accepted = { receipt, blind: envelope.blind }
-      const devices = now.devices.map((row) => (equal(row.device, envelope.device) ? { ...row, accepted } : row))
-      tx.put("messages", key, { ...now, devices })
-      this.#done(tx, key, (other) => equal(other.device, envelope.device))
-      tx.appendJournal({ event: "accepted", details: { message: key, device: hex(envelope.device) } })
-    })
-    this.#home.emit({ kind: "accepted", message: key, poc: device.poc, device: hex(envelope.device) })
   }
 
   #falseReceipt(): ValiseError {
@@ -392,22 +226,31 @@ export class Outbox {
     return new ValiseError("ERR_UNTRUSTED", text)
   }
 
-  /** A device that has left the directory gets nothing any more. */
-  #dropLeft(key: string): void {
-    const { mirror, vault } = this.#home
-    vault.transaction((tx) => this.#done(tx, key, ({ device }) => !mirror.state.device(device)))
+  #keep(key: string, all: readonly Accepted[]): void {
+    this.#home.vault.transaction((tx) => {
+      for (const { blind, device, receipt } of all) {
+        tx.put("accepted", perDevice(key, device.device), { receipt, blind })
+        tx.appendJournal({ event: "accepted", details: { message: key, device: hex(device.device) } })
+      }
+      this.#through(
+        tx,
+        key,
+        all.map(({ device }) => device.device),
+      )
+    })
+    for (const { device } of all)
+      this.#home.emit({ kind: "accepted", message: key, poc: device.poc, device: hex(device.device) })
   }
 
-  /** Marks envelopes as through, and takes the message off the outbox when all are. */
-  #done(tx: Tx, key: string, isThrough: (envelope: OutboxRecord["envelopes"][number]) => boolean): void {
+  /** Takes envelopes off the outbox, and the message when it was the last. */
+  #through(tx: Tx, key: string, devices: readonly DeviceId[]): void {
     const row = tx.get("outbox", key)
-    if (row?.state !== "sealed" || !row.envelopes.some((one) => !one.accepted && isThrough(one))) return
-    const envelopes = row.envelopes.map((one) =>
-      isThrough(one) ? { ...one, accepted: true, bytes: new Uint8Array(0) } : one,
-    )
-    if (!envelopes.every(({ accepted }) => accepted)) return tx.put("outbox", key, { ...row, envelopes })
-    tx.delete("outbox", key)
-    this.#forget(key)
+    if (row?.state !== "sealed") return
+    const places = devices.map((device) => perDevice(key, device)).filter((place) => tx.get("outgoing", place))
+    for (const place of places) tx.delete("outgoing", place)
+    const waiting = row.waiting! - places.length
+    if (waiting > 0) tx.put("outbox", key, { ...row, waiting })
+    else this.#close(tx, key)
   }
 
   #giveUp(key: string, event: "expired" | "given-up", kind: NoticeKind, text?: string): void {
@@ -415,37 +258,19 @@ export class Outbox {
       const row = tx.get("outbox", key)
       const record = tx.get("messages", key)
       const isNumbered = row !== undefined && equal(row.incarnation, tx.incarnation)
-      for (const { accepted, device, n } of record?.devices ?? [])
-        if (isNumbered && n !== undefined && !accepted) this.#skip(tx, device, n)
-      tx.delete("outbox", key)
+      for (const { device, n } of record?.devices ?? [])
+        if (isNumbered && n !== undefined && !tx.get("accepted", perDevice(key, device))) this.#skip(tx, device, n)
+      this.#close(tx, key)
       if (record) tx.appendJournal({ event, details: { message: key, at: iso(record.expires) } })
       if (text) this.#home.notice(tx, notices, kind, text)
       if (text) tx.delete("awaited", key)
     })
-    this.#forget(key)
   }
 
-  /** Tells the duty officer, once per message, and tries again later. */
-  #wait(tx: Tx, notices: Notice[], key: string, kind: NoticeKind, text: string): void {
-    if (!this.#told.has(key)) this.#home.notice(tx, notices, kind, `${text}; message ${key.slice(0, 8)} waits`)
-    this.#told.add(key)
-    this.#waits.set(key, this.#home.machine.clock.monotonic() + retryMs)
-  }
-
-  /** What the relay refused is not asked for again at once; a connection that ended asks anew by itself. */
-  #paused(key: string, reason: unknown): unknown {
-    const isRefusal = !(reason instanceof ValiseError && reason.code === "ERR_OFFLINE")
-    if (isRefusal) this.#waits.set(key, this.#home.machine.clock.monotonic() + retryMs)
-    return reason
-  }
-
-  #isWaiting(key: string): boolean {
-    return (this.#waits.get(key) ?? 0) > this.#home.machine.clock.monotonic()
-  }
-
-  #forget(key: string): void {
-    this.#waits.delete(key)
-    this.#told.delete(key)
+  #close(tx: Tx, key: string): void {
+    for (const [place] of tx.list("outgoing", { prefix: `${key}:` })) tx.delete("outgoing", place)
+    tx.delete("outbox", key)
+    this.#waits.forget(key)
   }
 
   /** Found out now, and not when it is sealed, which may be days later. */
@@ -463,34 +288,54 @@ export class Outbox {
       })
   }
 
-  #nextNumber(tx: Tx, device: DeviceId): number {
-    const counter = `pair:${hex(device)}`
-    const n = (tx.get("counters", counter)?.n ?? 0) + 1
-    tx.put("counters", counter, { n })
-    return n
-  }
-
   /** Numbers that were given out and never submitted are named in the next message, so that no gap is unexplained. */
   #skip(tx: Tx, device: DeviceId, n: number): void {
     const counter = `skipped:${hex(device)}`
     const before = tx.get("counters", counter)?.missing ?? []
     tx.put("counters", counter, { n: 0, missing: [...new Set([...before, n])].slice(-skippedMax) })
   }
-
-  /** Only in a message to one PoC: how many messages others were sent is nobody else's business. */
-  #takeSkipped(tx: Tx, recipients: readonly Recipient[]): Uint8Array | undefined {
-    const { identity } = this.#home
-    if (new Set(recipients.map(({ poc }) => poc).filter((poc) => poc !== identity.poc)).size > 1) return undefined
-    const named: Record<string, number[]> = {}
-    for (const { device, poc } of recipients) {
-      const counter = `skipped:${hex(device)}`
-      const missing = tx.get("counters", counter)?.missing
-      if (!missing?.length || poc === identity.poc) continue
-      named[hex(device)] = missing
-      tx.delete("counters", counter)
-    }
-    return Object.keys(named).length > 0 ? new TextEncoder().encode(JSON.stringify(named)) : undefined
-  }
 }
 
-const unfit = (what: string): ValiseError => new ValiseError("ERR_UNTRUSTED", `a prekey ${what}`)
+/**
+ * Works on so many at a time. Returns the first failure, if there was one; when it says that the line is gone, the rest
+ * is not begun.
+ */
+async function someAtATime<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<unknown> {
+  const rest = items.values()
+  const failures: unknown[] = []
+  let isOver = false
+  const worker = async (): Promise<void> => {
+    for (const item of rest) {
+      if (isOver) return
+      try {
+        await work(item)
+      } catch (error) {
+        failures.push(error)
+        isOver ||= error instanceof ValiseError && error.code === "ERR_OFFLINE"
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: Math.min(atATime, items.length) }, worker))
+  return failures[0]
+}
+
+/** What comes within one turn is dealt with together, as one transaction. */
+class Gathering<T> {
+  readonly #deal: (all: readonly T[]) => void
+  #all: T[] = []
+  #dealt: Promise<void> | undefined
+
+  constructor(deal: (all: readonly T[]) => void) {
+    this.#deal = deal
+  }
+
+  /** Resolves when it has been dealt with. */
+  add(item: T): Promise<void> {
+    this.#all.push(item)
+    this.#dealt ??= Promise.resolve().then(() => {
+      this.#dealt = undefined
+      this.#deal(this.#all.splice(0))
+    })
+    return this.#dealt
+  }
+}

@@ -1,10 +1,10 @@
 /** Records of the vault as a program or a person sees them: messages, their delivery, and what is not delivered. */
-import type { OfficerId, PocAddress } from "../protocol/address.ts"
+import type { DeviceId, OfficerId, PocAddress } from "../protocol/address.ts"
 import { equal, hex } from "../protocol/bytes.ts"
 import { ValiseError } from "../protocol/errors.ts"
 import { decodeForward } from "../protocol/consent.ts"
 import type { DeviceStatus, ForwardView, Id, MessageView, Notice, RecipientStatus } from "./api.ts"
-import type { DeviceRecord, MessageRecord, Reader } from "./collections.ts"
+import { perDevice, type DeviceRecord, type MessageRecord, type Reader } from "./collections.ts"
 import { judgementOf } from "./consent-records.ts"
 import { leafNamed, readFrame, readJson, readResponse, readText, readTlp } from "./content.ts"
 import { iso, type Home } from "./home.ts"
@@ -89,10 +89,11 @@ export function statusOf(tx: Reader, home: Home, record: MessageRecord, answers 
     const devices = (known ?? deliveries.map(({ signer }): SentTo => ({ device: signer }))).map(
       (sent): DeviceStatus => {
         const delivered = deliveries.find((row) => equal(row.signer, sent.device))
+        const accepted = tx.get("accepted", perDevice(hex(record.id), sent.device as DeviceId))
         return {
           device: hex(sent.device),
-          ...(sent.accepted && {
-            accepted: { relay: sent.accepted.receipt.relay, minute: iso(sent.accepted.receipt.minute * 60) },
+          ...(accepted && {
+            accepted: { relay: accepted.receipt.relay, minute: iso(accepted.receipt.minute * 60) },
           }),
           ...(delivered && { delivered: { at: iso(delivered.at) } }),
           ...(sent.kind && { prekey: sent.kind }),
@@ -118,7 +119,7 @@ export function statusOf(tx: Reader, home: Home, record: MessageRecord, answers 
   })
 }
 
-type SentTo = Pick<DeviceRecord, "accepted" | "kind"> & { readonly device: Uint8Array }
+type SentTo = Pick<DeviceRecord, "kind"> & { readonly device: Uint8Array }
 
 /** Silence is lawful, and never hidden: each kind of it has its own name. */
 function stateOf(

@@ -53,12 +53,18 @@ export interface SealInput {
   readonly deflate: Deflate
 }
 
-export interface Sealed {
+/** Everything but the envelopes, which are as many as the recipients and large: each is made when it is asked for. */
+export interface Prepared {
   readonly header: Signed
   readonly release?: Signed | undefined
   readonly headerHash: Hash
   readonly contentHash: Hash
   readonly leafHashes: readonly Hash[]
+  /** Of the i-th recipient: the same bytes whenever it is asked for. */
+  readonly envelope: (i: number) => SealedEnvelope
+}
+
+export interface Sealed extends Omit<Prepared, "envelope"> {
   /** In the order of the recipients. */
   readonly envelopes: readonly SealedEnvelope[]
 }
@@ -75,12 +81,18 @@ export interface SealedEnvelope {
   readonly path: readonly Uint8Array[]
 }
 
+/** `prepare`, and all envelopes. */
+export function seal(input: SealInput): Sealed {
+  const { envelope, ...prepared } = prepare(input)
+  return { ...prepared, envelopes: input.recipients.map((_, i) => envelope(i)) }
+}
+
 /**
  * Signs the encapsulations, never the content (SPEC, "Why so").
- * Throws `ERR_CONTENT` or `ERR_TOO_LARGE` for leaves that do not fit, `ERR_UNTRUSTED` for a malformed prekey and
- * `ERR_USAGE` for recipients that do not.
+ * Throws `ERR_CONTENT` or `ERR_TOO_LARGE` for leaves that do not fit (the first envelope may throw the latter, too),
+ * `ERR_UNTRUSTED` for a malformed prekey and `ERR_USAGE` for recipients that do not.
  */
-export function seal(input: SealInput): Sealed {
+export function prepare(input: SealInput): Prepared {
   const { realm, sender, officer, recipients, checkpoint, contentKey, random } = input
   refuseUnfit(recipients)
   const packed = packLeaves(input.leaves, input.deflate)
@@ -103,18 +115,18 @@ export function seal(input: SealInput): Sealed {
   const release = officer && signStatement(officer.key, realm, "release", headerBytes)
   const headerHash = headerHashOf(headerBytes)
   const leafHashes = leafHashesOf(contentKey, input.leaves)
-  const envelopes = recipients.map((recipient, i): SealedEnvelope => {
+  const envelope = (i: number): SealedEnvelope => {
     const { entry, encapsulation, context } = setups[i]!
     const index = places[i]!
     const path = tree.path(index)
     const payload = { header, release: release?.signature, checkpoint, entry, index, path, contentKey, leaves: packed }
     const padded = pad(encodePayload(payload))
     if (!padded) throw tooLarge()
-    const { device, mailbox, prekey } = recipient
+    const { device, mailbox, prekey } = recipients[i]!
     const bytes = writeEnvelope({ mailbox, prekeyId: prekey.id }, encapsulation, context, padded)
     return { device, mailbox, bytes, digest: envelopeDigest(bytes), kind: prekey.kind, entry, index, path }
-  })
-  return { header, release, headerHash, contentHash: contentHash(headerHash, leafHashes), leafHashes, envelopes }
+  }
+  return { header, release, headerHash, contentHash: contentHash(headerHash, leafHashes), leafHashes, envelope }
 }
 
 /** An encapsulation to one device, the context that seals its one payload, and the entry that names both. */

@@ -8,7 +8,7 @@ import { compare, fromHex, hex } from "../../protocol/bytes.ts"
 import { ValiseError } from "../../protocol/errors.ts"
 import { readCheckpoint } from "../../pki/checkpoint.ts"
 import { MerkleLog } from "../../pki/tree.ts"
-import type { MessageRecord, Reader, SealedRecord } from "../collections.ts"
+import { perDevice, type MessageRecord, type Reader, type SealedRecord } from "../collections.ts"
 import type { Home } from "../home.ts"
 import { isSpoken } from "../view.ts"
 import { decodeBundle, encodeBundle, sectionName } from "./bundle.ts"
@@ -30,7 +30,9 @@ export function bundleOf(tx: Reader, home: Home, caseId: string): Uint8Array {
   const receipts = sent
     .flatMap((message) => receiptsOf(tx, message))
     .toSorted((a, b) => compare(a.signed.bytes, b.signed.bytes))
-  const relayReceipts = sent.flatMap(relayReceiptsOf).toSorted((a, b) => compare(a.blind, b.blind))
+  const relayReceipts = sent
+    .flatMap((message) => relayReceiptsOf(tx, message))
+    .toSorted((a, b) => compare(a.blind, b.blind))
   const involved = {
     pocs: new Set<PocAddress>([
       home.identity.poc,
@@ -84,12 +86,11 @@ function messagesOf(tx: Reader, caseId: string): SealedMessage[] {
 const receiptsOf = (tx: Reader, { id }: MessageRecord) =>
   [...tx.list("receipts", { prefix: `${hex(id)}:` })].map(([, row]) => row)
 
-function relayReceiptsOf({ id, devices = [] }: MessageRecord): RelayReceiptSection[] {
-  return devices.flatMap(({ accepted, device, digest, mailbox, poc }) =>
-    accepted && digest
-      ? [{ message: id, poc, device, mailbox, blind: accepted.blind, digest, receipt: accepted.receipt }]
-      : [],
-  )
+function relayReceiptsOf(tx: Reader, { id, devices = [] }: MessageRecord): RelayReceiptSection[] {
+  return devices.flatMap(({ device, digest, mailbox, poc }) => {
+    const accepted = tx.get("accepted", perDevice(hex(id), device))
+    return accepted && digest ? [{ message: id, poc, device, mailbox, digest, ...accepted }] : []
+  })
 }
 
 function messageSection(

@@ -1,5 +1,6 @@
 /** Resubmitting: the SDK's own retry repeats the blind and so the first minute; nobody else's bytes get an old date. */
 import { afterEach, expect, test } from "vitest"
+import { perDevice } from "../../client-sdk/collections.ts"
 import { equal, hex } from "../../protocol/bytes.ts"
 import { verifyRelayReceipt } from "../../protocol/relay-receipt.ts"
 import { Inside } from "../support/inside.ts"
@@ -32,7 +33,7 @@ test("22 resubmission: after a restart too; every envelope has a blind of its ow
   await network.shut(kenya!)
   const inside = await Inside.open(network, "kenya")
   const before = inside.home.vault.read((tx) =>
-    [...tx.list("outbox")].flatMap(([, row]) => row.envelopes.map(({ blind }) => hex(blind))),
+    [...tx.list("outgoing")].flatMap(([, row]) => ("blind" in row ? [hex(row.blind)] : [])),
   )
   await inside.close()
   relay.behave()
@@ -44,13 +45,10 @@ test("22 resubmission: after a restart too; every envelope has a blind of its ow
   await network.shut(again)
   const after = await Inside.open(network, "kenya")
   for (const { id } of sent)
-    for (const { accepted, digest, mailbox } of after.record(id)!.devices!)
-      expect(
-        verifyRelayReceipt(network.relayKey.publicKey, after.home.realm, accepted!.receipt, {
-          blind: accepted!.blind,
-          digest: digest!,
-          mailbox,
-        }),
-      ).toBe(true)
+    for (const { device, digest, mailbox } of after.record(id)!.devices!) {
+      const { blind, receipt } = after.home.vault.read((tx) => tx.get("accepted", perDevice(id, device))!)
+      const item = { blind, digest: digest!, mailbox }
+      expect(verifyRelayReceipt(network.relayKey.publicKey, after.home.realm, receipt, item)).toBe(true)
+    }
   await after.close()
 })

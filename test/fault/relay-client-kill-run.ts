@@ -7,7 +7,7 @@ import { once } from "node:events"
 import { join } from "node:path"
 import { Network } from "../../cli/sandbox/network.ts"
 import { withVault } from "../../cli/sandbox/home.ts"
-import type { HomeVault } from "../../client-sdk/collections.ts"
+import { perDevice, type HomeVault } from "../../client-sdk/collections.ts"
 import { hex } from "../../protocol/bytes.ts"
 import { describeRelay } from "../../relay/inspect.ts"
 import { inspectStore } from "../../relay/store-inspect.ts"
@@ -206,13 +206,17 @@ async function faultsOf(folder: string, cast: Cast): Promise<string[]> {
     expect(vault.read((tx) => tx.count("outbox")) === 0, "the sender's outbox is not empty")
     faults.push(...alarms(vault, "sender"))
     return vault.read((tx) =>
-      [...tx.list("messages")].filter(([, row]) => row.direction === "out" && row.type === "notification"),
+      [...tx.list("messages")]
+        .filter(([, row]) => row.direction === "out" && row.type === "notification")
+        .map(([id, { devices = [] }]) => {
+          const accepted = devices.filter(({ device }) => tx.get("accepted", perDevice(id, device)))
+          return [id, accepted.length] as const
+        }),
     )
   })
   const inVault = new Map(sent)
   for (const id of cast.composed) expect(inVault.has(id), `${id} was durable and is lost`)
-  for (const id of cast.accepted)
-    expect(inVault.get(id)?.devices?.[0]?.accepted !== undefined, `${id} was accepted and the receipt is lost`)
+  for (const id of cast.accepted) expect(inVault.get(id)! > 0, `${id} was accepted and the receipt is lost`)
   await withVault(folder, "sg", async (vault) => {
     vault.verify()
     expect(vault.read((tx) => tx.count("outbox")) === 0, "the receiver's outbox is not empty")
@@ -224,9 +228,8 @@ async function faultsOf(folder: string, cast: Cast): Promise<string[]> {
         .flatMap(({ details }) => (typeof details["message"] === "string" ? [details["message"]] : [])),
     }))
     const times = Map.groupBy(opened, (id) => id)
-    for (const [id, row] of sent)
-      if (row.devices?.some(({ accepted }) => accepted))
-        expect(archived.includes(id), `${id} was accepted and never arrived`)
+    for (const [id, accepted] of sent)
+      if (accepted > 0) expect(archived.includes(id), `${id} was accepted and never arrived`)
     for (const id of archived) {
       expect(inVault.has(id), `${id} arrived and was never sent`)
       expect(times.get(id)?.length === 1, `${id} was opened ${times.get(id)?.length ?? 0} times`)

@@ -290,7 +290,7 @@ test("a message that is sealed but not submitted goes out after a crash: the sam
   await eventually(() => relay.askedFor("submit") > 0)
   await network.shut(kenya)
   const [before] = await network.vault("kenya", (vault) =>
-    vault.read((tx) => [...tx.list("outbox")].flatMap(([, row]) => row.envelopes)),
+    vault.read((tx) => [...tx.list("outgoing")].flatMap(([, row]) => ("bytes" in row ? [row] : []))),
   )
   expect(relay.submissions).toEqual([])
   relay.behave()

@@ -5,7 +5,7 @@ import { chosen, fixed } from "../../protocol/limits.ts"
 import { verifyRelayReceipt } from "../../protocol/relay-receipt.ts"
 import type { TrustAnchor } from "../../pki/anchor.ts"
 import { openCheckpoint } from "../../pki/checkpoint.ts"
-import type { Reader } from "../../client-sdk/collections.ts"
+import { perDevice, type Reader } from "../../client-sdk/collections.ts"
 import { readJson } from "../../client-sdk/content.ts"
 import { logSyncEveryMs } from "../../client-sdk/courier.ts"
 import type { Device } from "./device.ts"
@@ -192,9 +192,9 @@ export class Journals {
   #accepted(tx: Reader, device: Device, message: string, to: string): void {
     const { relayKey, truth } = this.#parts
     const row = tx.get("messages", message)?.devices?.find((each) => hex(each.device) === to)
-    if (!row?.accepted || !row.digest)
-      throw new Broken("P3", `${device.name} counts something as accepted without proof`)
-    const { blind, receipt } = row.accepted
+    const accepted = row && tx.get("accepted", perDevice(message, row.device))
+    if (!accepted || !row.digest) throw new Broken("P3", `${device.name} counts something as accepted without proof`)
+    const { blind, receipt } = accepted
     const item = { blind, digest: row.digest, mailbox: row.mailbox }
     if (!verifyRelayReceipt(relayKey, realm, receipt, item))
       throw new Broken("P3", `${device.name} took a false receipt of the relay`)

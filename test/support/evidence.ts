@@ -3,6 +3,7 @@ import {
   mailboxOf,
   prekeyIdOf,
   type Incarnation,
+  type DeviceId,
   type MessageId,
   type PocAddress,
   type Realm,
@@ -20,7 +21,13 @@ import { writeTrustFile } from "../../pki/anchor.ts"
 import { signCheckpoint } from "../../pki/checkpoint.ts"
 import { nodeDeflate } from "../../system/node.ts"
 import type { MessageType } from "../../client-sdk/api.ts"
-import { homeSchema, type MessageRecord, type ReceiptRecord } from "../../client-sdk/collections.ts"
+import {
+  homeSchema,
+  perDevice,
+  type AcceptedRecord,
+  type MessageRecord,
+  type ReceiptRecord,
+} from "../../client-sdk/collections.ts"
 import { textLeaf } from "../../client-sdk/content.ts"
 import { decodeBundle, encodeBundle, type Bundle } from "../../client-sdk/evidence/bundle.ts"
 import { bundleOf } from "../../client-sdk/evidence/export.ts"
@@ -241,7 +248,7 @@ export function officerReceipt(
 }
 
 /** As the sender's vault keeps it, with these of the relay's receipts. */
-export function outRecord(sent: SentMessage, accepted: readonly Target[] = sent.devices): MessageRecord {
+export function outRecord(sent: SentMessage, accepted: readonly Target[] = sent.devices): OwnRecord {
   const has = (poc: PocAddress, name: string) =>
     accepted.some((one) => one.poc === poc && (one.name ?? "first") === name)
   const { id } = idsOf(sent.sealed)
@@ -255,11 +262,19 @@ export function outRecord(sent: SentMessage, accepted: readonly Target[] = sent.
       contentHash: sent.sealed.contentHash,
       checkpoint: sent.note,
     },
-    devices: sent.devices.map(({ poc, name, accepted }, i) => {
+    devices: sent.devices.map(({ poc }, i) => {
       const { device, digest, kind, mailbox } = sent.sealed.envelopes[i]!
-      return { poc, device, mailbox, n: 1, kind, digest, ...(has(poc, name) && { accepted }) }
+      return { poc, device, mailbox, n: 1, kind, digest }
     }),
+    accepted: sent.devices.flatMap(({ poc, name, accepted }, i) =>
+      has(poc, name) ? [{ device: sent.sealed.envelopes[i]!.device, accepted }] : [],
+    ),
   }
+}
+
+/** A record, and what lies beside it in the vault. */
+type OwnRecord = MessageRecord & {
+  readonly accepted?: readonly { readonly device: DeviceId; readonly accepted: AcceptedRecord }[]
 }
 
 /** As a recipient's vault keeps it: opened for real. */
@@ -314,7 +329,7 @@ export function inRecord(sent: SentMessage, { poc, name = "first" }: Target): Me
 export async function homeOf(
   directory: TestDirectory,
   poc: PocAddress,
-  messages: readonly MessageRecord[],
+  messages: readonly OwnRecord[],
   receipts: readonly ReceiptRecord[] = [],
   at = now,
 ): Promise<Home> {
@@ -336,7 +351,10 @@ export async function homeOf(
     })
     for (const [i, bytes] of directory.leaves.entries()) tx.put("log", String(i).padStart(10, "0"), { bytes })
     tx.put("checkpoint", "newest", { note: noteOf(directory, at - 30), size: directory.state.size })
-    for (const message of messages) tx.put("messages", hex(message.id), message)
+    for (const { accepted = [], ...message } of messages) {
+      tx.put("messages", hex(message.id), message)
+      for (const row of accepted) tx.put("accepted", perDevice(hex(message.id), row.device), row.accepted)
+    }
     for (const receipt of receipts)
       tx.put("receipts", `${hex(receipt.message)}:${receipt.kind}:${receipt.poc}:${hex(receipt.signer)}`, receipt)
   })

@@ -11,7 +11,7 @@ import { checkPrekey } from "../../protocol/prekey.ts"
 import type { RelayReceipt } from "../../protocol/relay-receipt.ts"
 import { seal, type Recipient, type Sealed } from "../../protocol/seal.ts"
 import type { Signed } from "../../protocol/statement.ts"
-import { homeSchema, type MessageRecord } from "../../client-sdk/collections.ts"
+import { homeSchema, perDevice, type MessageRecord } from "../../client-sdk/collections.ts"
 import type { JournalDetails } from "../../client-sdk/vault/journal.ts"
 import type { MessageType } from "../../client-sdk/api.ts"
 import { Consents } from "../../client-sdk/consents.ts"
@@ -118,7 +118,12 @@ export class Inside {
         const row = tx.get("outbox", key)
         const type = tx.get("messages", key)!.type
         if (row?.state !== "sealed") return
-        for (const { bytes, mailbox } of row.envelopes) sealed.push({ mailbox: hex(mailbox), bytes, type })
+        for (const { device, mailbox } of tx.get("messages", key)!.devices!) {
+          const place = perDevice(key, device)
+          const outgoing = tx.get("outgoing", place)
+          if (outgoing && "bytes" in outgoing) sealed.push({ mailbox: hex(mailbox), bytes: outgoing.bytes, type })
+          tx.delete("outgoing", place)
+        }
         tx.delete("outbox", key)
       })
     }
