@@ -8,7 +8,6 @@ import { encodeCbor } from "../protocol/cbor.ts"
 import { ValiseError, type ErrorCode } from "../protocol/errors.ts"
 import { packLeaves, type Leaf } from "../protocol/leaves.ts"
 import { fixed } from "../protocol/limits.ts"
-import { wireSizes } from "../protocol/envelope.ts"
 import { paddedLength } from "../protocol/padding.ts"
 import { verifyRelayReceipt, type RelayReceipt, type SubmittedItem } from "../protocol/relay-receipt.ts"
 import type { Signed } from "../protocol/statement.ts"
@@ -43,10 +42,6 @@ const payloadRoomBytes = 3072
 const skippedMax = 64
 /** A message that cannot be sealed for one of these reasons never will be. */
 const hopeless: ReadonlySet<ErrorCode> = new Set(["ERR_TOO_LARGE", "ERR_CONTENT", "ERR_NO_RIGHT"])
-/** What an envelope adds to its padded payload. */
-const envelopeHeadBytes = wireSizes[0]! - fixed.payloadBytesMin
-/** What one message may take of the vault's disk: 1,700 devices and the largest class, with room. */
-const envelopesBytesMax = 256 * 1024 * 1024
 /** Prekeys asked for, and envelopes submitted, at one time: as many as a relay answers, and what memory they take. */
 const atATime = 128
 
@@ -282,9 +277,9 @@ export class Outbox {
       throw new ValiseError("ERR_TOO_LARGE", "the message is too large for one envelope", {
         hint: `at most about ${fixed.payloadBytesMax / 1024 - 8} KiB after compression; send less, or in parts`,
       })
-    if (devices > fixed.recipientsMax || devices * (padded + envelopeHeadBytes) > envelopesBytesMax)
-      throw new ValiseError("ERR_TOO_LARGE", "the message is too large for so many recipients", {
-        hint: "send it to fewer at a time, or send less",
+    if (devices > fixed.recipientsMax)
+      throw new ValiseError("ERR_TOO_LARGE", "the message has too many recipients", {
+        hint: `at most ${fixed.recipientsMax} devices; send it to fewer PoCs at a time`,
       })
   }
 
