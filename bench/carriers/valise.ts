@@ -125,7 +125,8 @@ class Line {
     else if (frame.type === "envelope") {
       this.#known.load.delivered(frame.envelope)
       if (this.#toCollect.push(frame.sequence) === 1) setTimeout(() => this.#collect(), collectAfterMs)
-    } else throw new Error(`the relay says ${JSON.stringify(frame)}`)
+    } else if (frame.type !== "notice" || frame.kind !== "drain")
+      throw new Error(`the relay says ${JSON.stringify(frame)}`)
   }
 
   #accepted({ batch, items }: Extract<Received<RelayFrame>, { type: "accepted" }>): void {
