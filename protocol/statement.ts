@@ -2,7 +2,7 @@
 import { z } from "zod"
 import { shapes, type Realm } from "./address.ts"
 import { concat, utf8 } from "./bytes.ts"
-import { decodeCbor } from "./cbor.ts"
+import { decodeCbor, decodeValue, shaped } from "./cbor.ts"
 import { ValiseError } from "./errors.ts"
 import { verifySignature, type SigningKey } from "./primitives.ts"
 
@@ -59,9 +59,10 @@ export function decodeGrowing<T extends { readonly crit?: readonly string[] | un
   shape: z.ZodObject & z.ZodType<T>,
   bytes: Uint8Array,
 ): T {
-  const { v, suite } = decodeCbor(versionsShape, bytes)
+  const decoded = decodeValue(bytes)
+  const { v, suite } = shaped(versionsShape, decoded)
   if (v !== 1 || suite !== 1) throw new ValiseError("ERR_VERSION", "a structure of another version or suite") // defence: 12 signed-version
-  const value = decodeCbor(shape, bytes)
+  const value = shaped(shape, decoded)
   refuseUnknownCritical(shape, value) // defence: 12 critical-field
   return value
 }
