@@ -43,15 +43,17 @@ export class Journals {
   follow(device: Device): void {
     if (!device.isRunning || device.isFollowed) return
     const { changes } = device.storage
+    let mayShowMore = false
     device.home.vault.read((tx) => {
       for (const { i, event, details } of tx.journal({ from: device.journalSeen })) {
         device.journalSeen = i + 1
         this.#parts.note(device.name, `${event} ${said(details)}`)
         this.#take(tx, device, event, details)
+        mayShowMore ||= event === "opened"
       }
     })
     device.followed = changes
-    if (this.#thirdParties.has(device)) this.#requireConsented(device)
+    if (mayShowMore && this.#thirdParties.has(device)) this.#requireConsented(device)
   }
 
   /** P9, at the third party: what it is shown as verified, everybody involved has agreed to. */
