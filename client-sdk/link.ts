@@ -73,6 +73,11 @@ export class Link implements Carrier {
     this.#events.status({ state: "closed" })
   }
 
+  /** Ends this connection. Soon another one begins, with a welcome of its own. */
+  redial(): void {
+    this.#session?.leave()
+  }
+
   async fetchPrekey(device: DeviceId): Promise<Signed | undefined> {
     try {
       const answer = await this.#ask({ type: "fetch-prekeys", device }, "prekeys")

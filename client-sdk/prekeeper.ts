@@ -87,6 +87,16 @@ export class Prekeeper {
     })
   }
 
+  /** The relay has refused them, and has none of them. */
+  takeBack(ids: readonly string[]): void {
+    this.#home.vault.transaction((tx) => {
+      for (const id of ids) {
+        const row = tx.get("prekeys", id)
+        if (row) tx.put("prekeys", id, { ...row, published: false })
+      }
+    })
+  }
+
   confirmPublished(ids: readonly string[]): void {
     const { now, vault } = this.#home
     vault.transaction((tx) => {

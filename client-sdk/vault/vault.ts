@@ -140,9 +140,12 @@ export class Vault<C extends CollectionTable, E extends string> {
     }
   }
 
-  /** For the roll-back alarm: this vault went back in time. Prekey secrets, replay store and counters are erased. */
-  startNewIncarnation(): Incarnation {
-    return this.#startIncarnation("rolled back")
+  /**
+   * For the roll-back alarm: this vault went back in time. Prekey secrets, replay store and counters are erased.
+   * @param also in the same transaction, behind it: what must not get lost if the process ends here
+   */
+  startNewIncarnation(also: (tx: VaultTx<C, E>) => void = () => undefined): Incarnation {
+    return this.#startIncarnation("rolled back", also)
   }
 
   /**
@@ -210,12 +213,16 @@ export class Vault<C extends CollectionTable, E extends string> {
     this.#storage.close()
   }
 
-  #startIncarnation(reason: "restored" | "rolled back"): Incarnation {
+  #startIncarnation(
+    reason: "restored" | "rolled back",
+    also: (tx: VaultTx<C, E>) => void = () => undefined,
+  ): Incarnation {
     const incarnation = this.#write((tx) => {
       // Two processes may open a restored backup at once: one of them starts the incarnation, for both.
       if (reason === "restored" && tx.hasIncarnation) return tx.incarnation
       const next = tx.startIncarnation()
       tx.appendOwn("vault.incarnation", { reason, incarnation: next })
+      also(tx)
       return next
     })
     this.#storage.scrub()
