@@ -1,7 +1,7 @@
 /** From what a person means to say to leaves, and back (SPEC, "Messages", table of content leaves). */
 import { z } from "zod"
 import { shapes, type Hash, type MessageId, type PocAddress } from "../protocol/address.ts"
-import { fromUtf8, hex, utf8 } from "../protocol/bytes.ts"
+import { fromHex, fromUtf8, hex, utf8 } from "../protocol/bytes.ts"
 import { ValiseError } from "../protocol/errors.ts"
 import type { Leaf } from "../protocol/leaves.ts"
 import { tlpLabels, type Tlp } from "../protocol/tlp.ts"
@@ -93,7 +93,7 @@ export function leafNamed(leaves: readonly Leaf[], name: string): Uint8Array | u
 /** The frame of a received message. Throws `ERR_CONTENT` or `ERR_MALFORMED` if one of its leaves is missing or malformed. */
 export function readFrame(leaves: readonly Leaf[]): Frame {
   const type = messageType.safeParse(readText(leaves, "type"))
-  const caseId = hexOf(16).safeParse(readText(leaves, "case"))
+  const caseId = caseShape.safeParse(readText(leaves, "case"))
   const to = addresses.safeParse(readJson(leaves, "to"))
   if (!type.success || !caseId.success || !to.success) throw malformed()
   const involvedLeaf = leafNamed(leaves, "involved")
@@ -112,7 +112,7 @@ export function readFrame(leaves: readonly Leaf[]): Frame {
 }
 
 export function readTlp(leaves: readonly Leaf[]): Tlp | undefined {
-  const parsed = z.enum(tlpLabels).safeParse(readText(leaves, "tlp"))
+  const parsed = tlpShape.safeParse(readText(leaves, "tlp"))
   return parsed.success ? parsed.data : undefined
 }
 
@@ -148,6 +148,8 @@ const hexOf = (bytes: number) =>
   z
     .string()
     .regex(new RegExp(`^[0-9a-f]{${2 * bytes}}$`))
-    .transform((text) => Uint8Array.from(text.match(/../g)!, (pair) => Number.parseInt(pair, 16)))
+    .transform(fromHex)
+const caseShape = hexOf(16)
+const tlpShape = z.enum(tlpLabels)
 const reference = z.strictObject({ message: hexOf(16), content: hexOf(32) })
 const malformed = (): ValiseError => new ValiseError("ERR_CONTENT", "a leaf that every message needs is malformed")

@@ -53,6 +53,8 @@ const quietMs = 60_000
 const heldMax = 2 * chosen.deliveriesInFlightMax
 /** A vault goes back in time seldom: a relay that says so again within the hour is not believed. */
 const rollBackEverySeconds = 3600
+/** So long the relay's word about the time of day is taken for what its clock says. */
+const freshWelcomeMs = 10_000
 /** The vault failed, not the envelope: nothing counts, and everything is tried again. */
 const vaultFailures: ReadonlySet<ErrorCode> = new Set([
   "ERR_DISK",
@@ -72,6 +74,7 @@ export class Courier {
   readonly #setAside = new Set<number>()
   #collected: number[] = []
   #oneTimeAtRelay = 0
+  #welcomedAtMs = Number.NEGATIVE_INFINITY
   /** The relay's time of day when the monotonic clock stood at 0, in seconds: this machine's own may jump at any time. */
   #relayZeroSeconds: number | undefined
   #publishAfterMs = Number.NEGATIVE_INFINITY
@@ -182,6 +185,7 @@ export class Courier {
     this.#quietSince = this.#nowMs
     this.#oneTimeAtRelay = welcome.oneTimePrekeys
     this.#prekeysSeenAt = Number.NEGATIVE_INFINITY
+    this.#welcomedAtMs = this.#nowMs
     this.#relayZeroSeconds = welcome.timeSeconds - this.#nowMs / 1000
     if (welcome.logSize > this.#parts.home.mirror.size) this.#syncedAt = Number.NEGATIVE_INFINITY
     this.wake()
@@ -317,6 +321,7 @@ export class Courier {
         })
       } catch (error) {
         const isRefused = error instanceof ValiseError && error.code === "ERR_PREKEYS_REFUSED"
+        if (isRefused) prekeeper.takeBack(batch.ids)
         if (isRefused) this.#prekeysRefused() // defence: 24 stop-after-rollback
         throw error
       }
@@ -327,7 +332,8 @@ export class Courier {
 
   /**
    * The relay may know higher numbers of this incarnation than this vault does: then the vault went back in time, and
-   * starts anew. Only once an hour, or a relay could make it throw its keys away for ever.
+   * starts anew. Only on a connection that has just begun, so that a wrong clock shows on either side, and only once an
+   * hour, or a relay could make it throw its keys away for ever.
    */
   #prekeysRefused(): void {
     const { home } = this.#parts
@@ -342,9 +348,10 @@ export class Courier {
     const why = isClockWrong ? "its clock and this machine's differ by more than ten minutes" : "it gives no reason"
     const text = `the relay refuses this device's prekeys: ${why}`
     if (isClockWrong || didLately) return home.commit((tx, notices) => home.notice(tx, notices, "no-prekeys", text)) // defence: 24 not-at-the-relays-word
-    home.vault.startNewIncarnation()
-    home.commit((tx, notices) => home.notice(tx, notices, "roll-back", rollBackText))
     this.#publishAfterMs = Number.NEGATIVE_INFINITY
+    // Its clock may have jumped since it said what time it is: it says so again, and refuses again, or does not.
+    if (this.#nowMs - this.#welcomedAtMs > freshWelcomeMs) return this.#link.redial() // defence: 24 fresh-welcome
+    home.startNewIncarnation(rollBackText)
     this.#again = true
   }
 

@@ -120,6 +120,13 @@ export class Home {
     return result
   }
 
+  /** This vault went back in time: it begins anew, and its people are told so, in one transaction. */
+  startNewIncarnation(text: string): void {
+    const notices: Notice[] = []
+    this.vault.startNewIncarnation((tx) => this.notice(tx, notices, "roll-back", text))
+    for (const notice of notices) this.emit({ kind: "notice", notice })
+  }
+
   /**
    * Records something that a duty officer must see, in the transaction of a `commit`. Peers and relays can cause notices,
    * so each kind keeps its newest ones only, and the same words within the hour are not said again.

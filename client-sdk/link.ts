@@ -73,6 +73,11 @@ export class Link implements Carrier {
     this.#events.status({ state: "closed" })
   }
 
+  /** Ends this connection. Soon another one begins, with a welcome of its own. */
+  redial(): void {
+    this.#session?.leave()
+  }
+
   async fetchPrekey(device: DeviceId): Promise<Signed | undefined> {
     try {
       const answer = await this.#ask({ type: "fetch-prekeys", device }, "prekeys")
@@ -251,17 +256,18 @@ class Session {
     this.#finish(new ValiseError("ERR_ABORTED", "the connection was closed here"))
   }
 
-  tell(frame: ClientFrame): number {
+  /** @param before called with the counter by which answers will name the frame, before it leaves */
+  tell(frame: ClientFrame, before: (counter: number) => void = () => undefined): void {
     const { bytes, counter } = this.#connection.send(frame)
+    before(counter)
     this.#channel!.send(bytes)
-    return counter
   }
 
   ask(frame: ClientFrame): Promise<Received<RelayFrame>> {
     return new Promise((resolve, reject) => {
       if (this.#over || !this.#connection.may(frame.type))
         return reject(new ValiseError("ERR_OFFLINE", "the line is closing"))
-      this.#waiting.set(this.tell(frame), { resolve, reject })
+      this.tell(frame, (counter) => this.#waiting.set(counter, { resolve, reject }))
       this.#watch()
     })
   }
@@ -271,7 +277,7 @@ class Session {
       const go = (): void => {
         if (this.#over || !this.#connection.may("submit"))
           return reject(new ValiseError("ERR_OFFLINE", "the line is closing"))
-        this.#submissions.set(this.tell(frame), { resolve, reject })
+        this.tell(frame, (counter) => this.#submissions.set(counter, { resolve, reject }))
         this.#watch()
       }
       if (this.#submissions.size < this.#credits || this.#over) go()

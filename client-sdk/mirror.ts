@@ -117,6 +117,7 @@ export class Mirror {
 
   /** The root over what is mirrored and, behind it, what is not stored yet. */
   #rootWith(fresh: readonly Uint8Array[]): Uint8Array {
+    if (fresh.length === 0) return this.state.rootAt(this.state.size)
     const tree = new MerkleLog()
     this.#vault.read((tx) => {
       for (let index = 0; index < this.state.size; index++) tree.append(tx.get("log", logKey(index))!.bytes)

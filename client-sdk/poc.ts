@@ -508,8 +508,9 @@ export class Poc {
 
   #views(wanted: (row: MessageRecord) => boolean): MessageView[] {
     return this.#home.vault.read((tx) => {
-      const answers = answersIn(tx)
-      return [...tx.list("messages")]
+      const messages = [...tx.list("messages")]
+      const answers = answersIn(messages)
+      return messages
         .filter(([, row]) => wanted(row))
         .toSorted(([, a], [, b]) => a.order - b.order)
         .map(([key, row]) => messageView(tx, this.#home, key, row, answers))

@@ -87,6 +87,16 @@ export class Prekeeper {
     })
   }
 
+  /** The relay has refused them, and has none of them. */
+  takeBack(ids: readonly string[]): void {
+    this.#home.vault.transaction((tx) => {
+      for (const id of ids) {
+        const row = tx.get("prekeys", id)
+        if (row) tx.put("prekeys", id, { ...row, published: false })
+      }
+    })
+  }
+
   confirmPublished(ids: readonly string[]): void {
     const { now, vault } = this.#home
     vault.transaction((tx) => {
@@ -107,13 +117,16 @@ export class Prekeeper {
     const { now, vault } = this.#home
     return vault.transaction((tx) => {
       let erased = 0
+      const alive = new Set<string>()
       for (const [key, row] of tx.list("prekeys")) {
         const drained = row.exp < now && drainedAt > row.exp
-        if (!drained && now <= row.exp + fixed.lifetimeSecondsMax) continue
+        if (!drained && now <= row.exp + fixed.lifetimeSecondsMax) {
+          alive.add(key)
+          continue
+        }
         tx.delete("prekeys", key)
         erased++
       }
-      const alive = new Set([...tx.list("prekeys")].map(([key]) => key))
       for (const [key, row] of tx.list("replay"))
         if (row.expires + fixed.replayGraceSeconds < now && !alive.has(hex(row.prekey))) tx.delete("replay", key) // defence: 9 purge-by-clock => if (row.expires < now) tx.delete("replay", key)
       return erased

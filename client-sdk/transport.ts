@@ -8,7 +8,7 @@ export interface Channel {
   readonly tlsCertificate: Uint8Array | undefined
 }
 
-/** Neither is called from within `connect`, `send` or `close`. */
+/** Neither is called from within `connect` or `close`. */
 export interface ChannelEvents {
   readonly message: (bytes: Uint8Array) => void
   /** Once, whoever ended it. `code` is the WebSocket close code, 1006 if there was none. */

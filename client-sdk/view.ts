@@ -36,7 +36,7 @@ export function messageView(
   home: Home,
   key: string,
   record: MessageRecord,
-  answers = answersIn(tx),
+  answers = answersIn(tx.list("messages")),
 ): MessageView {
   const { leaves } = record
   const frame = readFrame(leaves)
@@ -79,7 +79,12 @@ export function messageView(
 }
 
 /** Of what another device of this PoC sent, only what its recipients say is known here. */
-export function statusOf(tx: Reader, home: Home, record: MessageRecord, answers = answersIn(tx)): RecipientStatus[] {
+export function statusOf(
+  tx: Reader,
+  home: Home,
+  record: MessageRecord,
+  answers = answersIn(tx.list("messages")),
+): RecipientStatus[] {
   if (!isOwn(home, record)) return []
   const receipts = [...tx.list("receipts", { prefix: `${hex(record.id)}:` })].map(([, row]) => row)
   const responses = answers.get(answerKey(record.case, record.id))
@@ -141,9 +146,9 @@ const answerKey = (caseId: Uint8Array, message: Uint8Array): string => `${hex(ca
 export type Answers = ReadonlyMap<string, ReadonlyMap<PocAddress, Answer>>
 type Answer = NonNullable<RecipientStatus["response"]>
 
-export function answersIn(tx: Reader): Answers {
+export function answersIn(messages: Iterable<readonly [key: string, row: MessageRecord]>): Answers {
   const found = new Map<string, Map<PocAddress, Answer>>()
-  const responses = [...tx.list("messages")].filter(([, { type }]) => type === "response")
+  const responses = [...messages].filter(([, { type }]) => type === "response")
   for (const [key, row] of responses.toSorted(([, a], [, b]) => a.order - b.order)) {
     const response = readResponse(row.leaves)
     const about = readFrame(row.leaves).inReplyTo

@@ -2,7 +2,8 @@
 import { base64, concat, equal, fromBase64, u64be, utf8 } from "../protocol/bytes.ts"
 import { ValiseError } from "../protocol/errors.ts"
 import { fixed } from "../protocol/limits.ts"
-import { verifySignature, type SigningKey } from "../protocol/primitives.ts"
+import { verifyRemembered } from "../protocol/good-signatures.ts"
+import type { SigningKey } from "../protocol/primitives.ts"
 import {
   encodeNote,
   parseNote,
@@ -128,7 +129,7 @@ export const cosignerKeyOf = (log: VerifierKey): VerifierKey => verifierKey(log.
 function requireLogSignature(note: Note, log: VerifierKey): void {
   const signatures = signaturesBy(note, log)
   if (signatures.length === 0) untrusted("a checkpoint is not signed by the log")
-  if (!signatures.every((signature) => verifySignature(log.publicKey, utf8(note.text), signature)))
+  if (!signatures.every((signature) => verifyRemembered(log.publicKey, utf8(note.text), signature)))
     untrusted("the log's signature on a checkpoint does not verify")
 }
 
@@ -140,7 +141,7 @@ function cosignatureTime(note: Note, key: VerifierKey, nowSeconds: number): numb
   const times = signaturesBy(note, key).map((signature) => {
     if (signature.length !== 72) return untrusted("a cosignature has the wrong form")
     const time = Number(new DataView(signature.slice(0, 8).buffer).getBigUint64(0))
-    if (!verifySignature(key.publicKey, cosignedBytes(note.text, time), signature.subarray(8)))
+    if (!verifyRemembered(key.publicKey, cosignedBytes(note.text, time), signature.subarray(8)))
       return untrusted("a cosignature on a checkpoint does not verify")
     return time
   })

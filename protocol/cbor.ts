@@ -1,7 +1,7 @@
 /** Deterministic CBOR (RFC 8949 §4.2.1), strict: whatever is not in the one canonical form is refused (SPEC, "Encodings"). */
-import { decode as cborDecode, encode as cborEncode, rfc8949EncodeOptions } from "cborg"
+import { encode, rfc8949EncodeOptions } from "cborg"
 import type { z } from "zod"
-import { equal } from "./bytes.ts"
+import { readCbor } from "./cbor-read.ts"
 import { ValiseError } from "./errors.ts"
 
 /** Maps with text keys, arrays, text, byte strings, integers in ±2^53, booleans and null; floats and undefined are refused. */
@@ -16,25 +16,16 @@ export type CborValue =
 
 /** Properties whose value is `undefined` are left out, so optional fields can be given as they are. */
 export function encodeCbor(value: object | CborValue): Uint8Array {
-  return plain(cborEncode(pruned(value), rfc8949EncodeOptions))
+  return plain(encode(pruned(value), rfc8949EncodeOptions))
 }
 
 /** Throws `ERR_MALFORMED`, and nothing else, on any bytes that `encodeCbor` would not have written for this shape. */
 export const decodeCbor = <T>(shape: z.ZodType<T>, bytes: Uint8Array): T => shaped(shape, decodeValue(bytes))
 
-/** What the bytes hold, of whatever shape. Throws `ERR_MALFORMED` on any bytes that `encodeCbor` would not have written. */
-export function decodeValue(bytes: Uint8Array): unknown {
-  try {
-    const value: unknown = cborDecode(plain(bytes), strictDecoding)
-    if (isNestedDeeper(value, nestingMax)) throw new TypeError("nested too deeply")
-    if (!equal(encodeCbor(value as CborValue), bytes)) throw new TypeError("not in canonical form")
-    return value
-  } catch (cause) {
-    throw new ValiseError("ERR_MALFORMED", "not deterministic CBOR", { cause })
-  }
-}
+/** The same without a shape. */
+export const decodeValue = (bytes: Uint8Array): unknown => read(bytes, nestingMax)
 
-/** Throws `ERR_MALFORMED` if a decoded value has another shape. */
+/** What was decoded, if it has this shape. Throws `ERR_MALFORMED`. */
 export function shaped<T>(shape: z.ZodType<T>, value: unknown): T {
   const parsed = shape.safeParse(value)
   if (!parsed.success)
@@ -43,37 +34,22 @@ export function shaped<T>(shape: z.ZodType<T>, value: unknown): T {
 }
 
 /**
- * For bytes that this program has encoded itself and nobody can have changed since, as a vault's records: the check that
- * they are in canonical form, which costs as much as all the rest, is left out. Throws `ERR_MALFORMED`.
+ * For bytes that this program has encoded itself and nobody can have changed since, as a vault's records, in which a
+ * peer's structure may lie a few levels deeper. Throws `ERR_MALFORMED`.
  */
-export function decodeOwnCbor<T>(shape: z.ZodType<T>, bytes: Uint8Array): T {
-  try {
-    return shape.parse(cborDecode(plain(bytes), strictDecoding))
-  } catch (cause) {
-    throw new ValiseError("ERR_MALFORMED", "a structure has the wrong shape", { cause })
-  }
-}
+export const decodeOwnCbor = <T>(shape: z.ZodType<T>, bytes: Uint8Array): T =>
+  shaped(shape, read(bytes, 2 * nestingMax))
 
 /** Arrays and maps around one item. Without a bound it would be the reader's stack that says what a log entry counts for. */
 const nestingMax = 16
 
-function isNestedDeeper(value: unknown, levels: number): boolean {
-  if (typeof value !== "object" || value === null || value instanceof Uint8Array) return false
-  return levels === 0
-    ? Object.keys(value).length > 0
-    : Object.values(value).some((item) => isNestedDeeper(item, levels - 1))
+function read(bytes: Uint8Array, levels: number): unknown {
+  try {
+    return readCbor(plain(bytes), levels)
+  } catch (cause) {
+    throw new ValiseError("ERR_MALFORMED", "not deterministic CBOR", { cause })
+  }
 }
-
-const strictDecoding = {
-  strict: true,
-  rejectDuplicateMapKeys: true,
-  allowIndefinite: false,
-  allowUndefined: false,
-  allowInfinity: false,
-  allowNaN: false,
-  allowBigInt: false,
-  coerceUndefinedToNull: false,
-} as const
 
 /** Node's `Buffer` is not quite a `Uint8Array`: its `slice` shares memory, and it compares as another type. */
 const plain = (bytes: Uint8Array): Uint8Array => new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length)

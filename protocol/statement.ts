@@ -4,6 +4,7 @@ import { shapes, type Realm } from "./address.ts"
 import { concat, utf8 } from "./bytes.ts"
 import { decodeCbor, decodeValue, shaped } from "./cbor.ts"
 import { ValiseError } from "./errors.ts"
+import { verifyRemembered } from "./good-signatures.ts"
 import { verifySignature, type SigningKey } from "./primitives.ts"
 
 export const statementLabels = [
@@ -83,8 +84,12 @@ export function signStatement(key: SigningKey, realm: Realm, label: StatementLab
 }
 
 export function verifyStatement(publicKey: Uint8Array, realm: Realm, label: StatementLabel, signed: Signed): boolean {
-  return verifySignature(publicKey, signedBytes(realm, label, signed.bytes), signed.signature)
+  const verify = logged.has(label) ? verifyRemembered : verifySignature
+  return verify(publicKey, signedBytes(realm, label, signed.bytes), signed.signature)
 }
+
+/** What stands in the log. */
+const logged: ReadonlySet<StatementLabel> = new Set(["manifest", "member", "entry", "revocation", "approval"])
 
 /** Verifies first and parses afterwards. Throws `ERR_UNTRUSTED` or `ERR_MALFORMED`. */
 export function readStatement<T>(

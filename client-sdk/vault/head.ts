@@ -36,6 +36,11 @@ export interface VolatileHead {
   readonly remnants: boolean
 }
 
+export interface SealedHead {
+  readonly sealed: Uint8Array
+  readonly head: Head
+}
+
 export const emptyFingerprint: Uint8Array = new Uint8Array(32)
 
 /** Throws `ERR_VAULT_TAMPERED`. */
@@ -45,8 +50,11 @@ export function readHead(rows: StorageReadTx, keys: VaultKeys): Head {
   return decodeCbor(headShape, keys.openHead(sealed))
 }
 
-export function writeHead(rows: StorageTx, keys: VaultKeys, head: Head): void {
-  rows.setMeta("head", keys.sealHead(encodeCbor(head)))
+/** The bytes that it has written. */
+export function writeHead(rows: StorageTx, keys: VaultKeys, head: Head): Uint8Array {
+  const sealed = keys.sealHead(encodeCbor(head))
+  rows.setMeta("head", sealed)
+  return sealed
 }
 
 /** Adds the entry's element, or takes it away: the same act. */

@@ -4,7 +4,7 @@ import type { Incarnation } from "../../protocol/address.ts"
 import { utf8 } from "../../protocol/bytes.ts"
 import { decodeOwnCbor, encodeCbor } from "../../protocol/cbor.ts"
 import { ValiseError } from "../../protocol/errors.ts"
-import { writeHead, toggled, type Head, type VolatileHead } from "./head.ts"
+import { writeHead, toggled, type Head, type SealedHead, type VolatileHead } from "./head.ts"
 import { checkJournal, decodeJournalRecord, nextJournalRecord } from "./journal.ts"
 import type { JournalCheck, JournalDetails, JournalRecord } from "./journal.ts"
 import { RecordCipher, type Place } from "./record-cipher.ts"
@@ -226,13 +226,11 @@ export class Writer<C extends CollectionTable, E extends string> extends Reader<
     return this.head.volatile !== undefined
   }
 
-  /** Writes the head if anything was changed. The number of transactions up to this one. */
-  finish(): number {
-    if (this.#changed) {
-      this.#setHead({ transactions: this.head.transactions + 1 })
-      writeHead(this.#rows, this.keys, this.head)
-    }
-    return this.head.transactions
+  /** Writes the head if anything was changed, and gives it, sealed and open, if it was. */
+  finish(): SealedHead | undefined {
+    if (!this.#changed) return undefined
+    this.#setHead({ transactions: this.head.transactions + 1 })
+    return { sealed: writeHead(this.#rows, this.keys, this.head), head: this.head }
   }
 
   #put(place: Place, key: string, value: Uint8Array): void {

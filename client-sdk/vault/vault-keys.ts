@@ -45,12 +45,12 @@ export class VaultKeys {
   }
 
   sealHead(head: Uint8Array): Uint8Array {
-    return sealBox(this.sealKey, this.random, fields("head"), head)
+    return sealBox(this.sealKey, this.random, headLabel, head)
   }
 
   /** Throws `ERR_VAULT_TAMPERED`. */
   openHead(sealed: Uint8Array): Uint8Array {
-    return openBox(this.sealKey, fields("head"), sealed)
+    return openBox(this.sealKey, headLabel, sealed)
   }
 
   /** Of no use afterwards. */
@@ -77,6 +77,10 @@ export function openBox(key: Uint8Array, aad: Uint8Array, box: Uint8Array): Uint
   return plaintext
 }
 
+const protocolLabel = lengthPrefixed(utf8("valise/v1/vault"))
+
 /** `LP("valise/v1/vault") ‖ LP(part) ‖ …` */
 export const fields = (...parts: readonly string[]): Uint8Array =>
-  concat(...["valise/v1/vault", ...parts].map((part) => lengthPrefixed(utf8(part))))
+  concat(protocolLabel, ...parts.map((part) => lengthPrefixed(utf8(part))))
+
+const headLabel = fields("head")

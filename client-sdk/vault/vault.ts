@@ -7,7 +7,7 @@ import { equal } from "../../protocol/bytes.ts"
 import { ValiseError } from "../../protocol/errors.ts"
 import { wipe } from "../../protocol/primitives.ts"
 import { seconds, type Machine } from "../../system/machine.ts"
-import { checkFingerprint, emptyFingerprint, readHead, toggled, writeHead, type Head } from "./head.ts"
+import { checkFingerprint, emptyFingerprint, readHead, toggled, writeHead, type Head, type SealedHead } from "./head.ts"
 import { dataKeyContext, decodeHeader, encodeHeader } from "./header.ts"
 import { emptyJournal, type JournalCheck } from "./journal.ts"
 import { lock, unlock, type UnlockSecret } from "./lock.ts"
@@ -34,8 +34,8 @@ export class Vault<C extends CollectionTable, E extends string> {
   #cancelPoll: (() => void) | undefined
   #foreignVersion: number
   #transactionsSeen: number
-  /** The head as it was last read, opened. */
-  #head: { readonly sealed: Uint8Array; readonly head: Head } | undefined
+  /** The head as it was last read or written. */
+  #head: SealedHead | undefined
 
   /** Makes a vault in an empty storage. Throws `ERR_USAGE` if the storage holds one. The vault closes the storage. */
   static async create<C extends CollectionTable, E extends string>(
@@ -140,9 +140,12 @@ export class Vault<C extends CollectionTable, E extends string> {
     }
   }
 
-  /** For the roll-back alarm: this vault went back in time. Prekey secrets, replay store and counters are erased. */
-  startNewIncarnation(): Incarnation {
-    return this.#startIncarnation("rolled back")
+  /**
+   * For the roll-back alarm: this vault went back in time. Prekey secrets, replay store and counters are erased.
+   * @param also in the same transaction, behind it: what must not get lost if the process ends here
+   */
+  startNewIncarnation(also: (tx: VaultTx<C, E>) => void = () => undefined): Incarnation {
+    return this.#startIncarnation("rolled back", also)
   }
 
   /**
@@ -210,12 +213,16 @@ export class Vault<C extends CollectionTable, E extends string> {
     this.#storage.close()
   }
 
-  #startIncarnation(reason: "restored" | "rolled back"): Incarnation {
+  #startIncarnation(
+    reason: "restored" | "rolled back",
+    also: (tx: VaultTx<C, E>) => void = () => undefined,
+  ): Incarnation {
     const incarnation = this.#write((tx) => {
       // Two processes may open a restored backup at once: one of them starts the incarnation, for both.
       if (reason === "restored" && tx.hasIncarnation) return tx.incarnation
       const next = tx.startIncarnation()
       tx.appendOwn("vault.incarnation", { reason, incarnation: next })
+      also(tx)
       return next
     })
     this.#storage.scrub()
@@ -244,18 +251,21 @@ export class Vault<C extends CollectionTable, E extends string> {
 
   #write<T>(body: (tx: Writer<C, E>) => T): T {
     let transactions = this.#transactionsSeen
+    let written: SealedHead | undefined
     const result = this.#storage.transaction((rows) => {
       const head = this.#readHead(rows)
       if (head.transactions < this.#transactionsSeen) throw tampered("the vault went back in time while it was open")
       const tx = new Writer(rows, this.#keys, this.#schema, head, seconds(this.#machine.clock))
       try {
         const result = synchronous(body(tx))
-        transactions = tx.finish()
+        written = tx.finish()
+        transactions = (written?.head ?? head).transactions
         return result
       } finally {
         tx.end()
       }
     })
+    if (written) this.#head = written
     if (transactions > this.#transactionsSeen) this.#notify()
     this.#transactionsSeen = transactions
     return result

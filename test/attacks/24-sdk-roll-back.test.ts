@@ -8,6 +8,7 @@ import { nodeRandom } from "../../system/node.ts"
 import { copyVault, Inside, useDesks } from "../support/inside.ts"
 import {
   arrived,
+  day,
   eventually,
   noticed,
   notification,
@@ -100,6 +101,20 @@ describe("24 a copy of a vault", () => {
     const clock = new TestClock()
     const kenya = await network.poc("kenya", { clock })
     clock.aheadSeconds = 90_000
+    kenya.send({ ...notification, to: ["sg/technical"] })
+    await kenya.until(() => kenya.notices().find(({ text }) => text.includes("its clock and this machine's")), soon())
+    await network.shut(kenya)
+    expect(await incarnationOf(network)).toBe(before)
+  })
+
+  test("24 a wrong clock: nor if it is the relay's that goes wrong", async () => {
+    network = await TestNetwork.open({ members: ["kenya", "singapore"] })
+    const before = await incarnationOf(network)
+    const clock = new TestClock()
+    const kenya = await network.poc("kenya", { clock })
+    // A day later a new rotating key is due; to the relay, whose clock has stopped, it comes from the future.
+    clock.aheadSeconds = day + 60
+    clock.aheadMonotonicMs = 1000 * clock.aheadSeconds
     kenya.send({ ...notification, to: ["sg/technical"] })
     await kenya.until(() => kenya.notices().find(({ text }) => text.includes("its clock and this machine's")), soon())
     await network.shut(kenya)

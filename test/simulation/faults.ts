@@ -58,6 +58,10 @@ export class Faults {
     })
   }
 
+  #sleep(leastHours: number, mostHours: number): void {
+    this.#world.time.leap(this.#chance.between(leastHours, mostHours) * hourMs)
+  }
+
   #restart(what: { readonly isRunning: boolean; start(): Promise<void> }): void {
     this.#world.time.after(this.#chance.between(100, 30_000), () => {
       if (!this.#isOver && !what.isRunning) void what.start()
@@ -134,16 +138,24 @@ export class Faults {
     },
     "relay turns hostile": () => {
       const { relay } = this.#world
-      for (const group of Object.values(verbs)) {
-        if (this.#chance.percent(30)) continue
-        const verb = this.#chance.pick<Verb>(group)
-        this.#world.note("hostile", verb)
-        relay.hostile.begin(verb)
-      }
-      this.#for(20, 90, () => {
+      for (const group of Object.values(verbs))
+        for (const verb of this.#chance.some<Verb>(group, this.#chance.below(4))) {
+          this.#world.note("hostile", verb)
+          relay.hostile.begin(verb)
+        }
+      const end = (): void => {
+        this.#world.requireStaleTold()
         relay.crash()
         relay.hostile.behave()
         this.#restart(relay)
+      }
+      if (!relay.hostile.freezes) return this.#for(20, 90, end)
+      // Until what it shows is too old to be believed.
+      this.#open.add(end)
+      this.#world.time.after(this.#chance.between(1000, 10_000), () => {
+        if (this.#isOver) return
+        this.#sleep(73, 100)
+        this.#for(50, 90, end)
       })
     },
     // --- the directory ---
@@ -162,7 +174,7 @@ export class Faults {
       if (first) void this.#world.changeManifest(first, this.#chance.percent(50) ? second : undefined)
     },
     // --- everybody ---
-    "hours or days pass": () => this.#world.time.leap(this.#chance.between(1, 100) * hourMs),
+    "hours or days pass": () => this.#sleep(1, 100),
   }
 }
 

@@ -79,7 +79,7 @@ export async function found(): Promise<NetworkAtRest> {
     const { certificate } = directory.state.relay(relayHost)!
     const { anchor } = directory
     await directory.close()
-    const relay = { disk: new MemoryDisk(), keySeed: relaySeed, certificate }
+    const relay = { disk: new MemoryDisk(), keySeed: relaySeed, certificate, pools: new Map() }
     return { folder: new MemoryFolder(filesIn(path)), relay, anchor, devices, prekeys: new Map(), pocSecrets }
   } finally {
     rmSync(place, { recursive: true, force: true })

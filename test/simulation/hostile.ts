@@ -7,16 +7,28 @@ import { shapes, type DeviceId, type MailboxId, type PrekeyId } from "../../prot
 import { concat, equal, hex, utf8 } from "../../protocol/bytes.ts"
 import { decodeCbor } from "../../protocol/cbor.ts"
 import { parseEnvelope } from "../../protocol/envelope.ts"
+import { ValiseError } from "../../protocol/errors.ts"
 import { SigningKey } from "../../protocol/primitives.ts"
 import { signedShape } from "../../protocol/statement.ts"
 import type { LogSource } from "../../pki/log-source.ts"
 import type { DirectoryView } from "../../relay/directory-view.ts"
 import type { Appended, MailboxStore, Sequence } from "../../relay/store.ts"
 import type { Chance } from "./chance.ts"
+import type { VirtualTime } from "./time.ts"
+import { asking } from "./wire.ts"
 
-/** By what they attack; a hostile relay does one of each, or not. */
+/** By what they attack; a hostile relay does up to three of each. */
 export const verbs = {
-  deliveries: ["drop", "delay", "duplicate", "re-deliver", "swap mailboxes", "alter", "add garbage"],
+  deliveries: [
+    "drop",
+    "delay",
+    "duplicate",
+    "re-deliver",
+    "replay what was collected",
+    "swap mailboxes",
+    "alter",
+    "add garbage",
+  ],
   prekeys: [
     "withhold one-time keys",
     "serve old keys",
@@ -24,7 +36,7 @@ export const verbs = {
     "serve a key twice",
     "lie about the pool",
   ],
-  words: ["forge receipts", "replay an old checkpoint", "fork the log"],
+  words: ["forge receipts", "replay an old checkpoint", "freeze the log for one", "fork the log"],
 } as const
 export type Verb = (typeof verbs)[keyof typeof verbs][number]
 
@@ -37,6 +49,8 @@ export interface StoreWitness {
   readonly betrayed: (bytes: Uint8Array) => void
   readonly collecting: (mailbox: MailboxId, bytes: Uint8Array) => void
   readonly published: (device: DeviceId, prekey: PrekeyId) => void
+  /** This device, by name, got an old checkpoint. */
+  readonly servedOld: (device: string) => void
   /** A prekey was given out against the rules. */
   readonly misserved: (prekey: PrekeyId, verb: Verb) => void
 }
@@ -47,10 +61,21 @@ interface Submission {
   readonly bytes: Uint8Array
 }
 
-interface Pool {
+/** Of one device. */
+export interface Pool {
   /** Every statement of its kind that was ever put, oldest first. */
   readonly rotating: Uint8Array[]
   readonly taken: Uint8Array[]
+}
+
+export interface HostileParts {
+  readonly chance: Chance
+  readonly time: VirtualTime
+  readonly witness: StoreWitness
+  /** What devices published before this seed began; by device. */
+  readonly pools: ReadonlyMap<string, Pool>
+  /** Makes this mailbox's device come and look, as it is or after a restart. */
+  readonly summon: (mailbox: MailboxId) => void
 }
 
 /** A verb that is on strikes so often, of a hundred times. */
@@ -58,25 +83,36 @@ const strikes = 60
 
 export class Hostile {
   readonly #chance: Chance
+  readonly #parts: HostileParts
   readonly #witness: StoreWitness
   readonly #verbs = new Set<Verb>()
   readonly #submissions: Submission[] = []
   readonly #hidden = new Set<Uint8Array>()
-  readonly #delivered = new Map<string, Uint8Array>()
-  readonly #pools = new Map<string, Pool>()
+  readonly #delivered = new Map<string, Submission>()
+  readonly #pools: Map<string, Pool>
   #oldCheckpoint: Uint8Array | undefined
+  /** Who sees the log as it was, and how it was. */
+  #frozen: { readonly device: string; readonly checkpoint: Uint8Array } | undefined
+  #honestStore: MailboxStore | undefined
 
-  constructor(chance: Chance, witness: StoreWitness) {
-    this.#chance = chance
-    this.#witness = witness
+  constructor(parts: HostileParts) {
+    this.#parts = parts
+    this.#chance = parts.chance
+    this.#witness = parts.witness
+    this.#pools = copied(parts.pools)
+  }
+
+  get pools(): ReadonlyMap<string, Pool> {
+    return copied(this.#pools)
   }
 
   get isHonest(): boolean {
     return this.#verbs.size === 0
   }
 
-  isOn(verb: Verb): boolean {
-    return this.#verbs.has(verb)
+  /** Whether somebody is shown the log as it was. */
+  get freezes(): boolean {
+    return this.#verbs.has("freeze the log for one") || this.#verbs.has("replay an old checkpoint")
   }
 
   begin(verb: Verb): void {
@@ -87,6 +123,7 @@ export class Hostile {
   behave(): void {
     this.#verbs.clear()
     this.#hidden.clear()
+    this.#frozen = undefined
   }
 
   /** Signs logins as it should, and receipts for something that was never submitted. */
@@ -99,7 +136,13 @@ export class Hostile {
       checkpoint: async () => {
         const note = await honest.log.checkpoint()
         this.#oldCheckpoint ??= note
-        return this.#verbs.has("replay an old checkpoint") ? this.#oldCheckpoint : note
+        const device = asking.getStore()
+        if (device === undefined) return note
+        if (this.#verbs.has("freeze the log for one")) this.#frozen ??= { device, checkpoint: note }
+        const isOld = this.#verbs.has("replay an old checkpoint")
+        if (!isOld && this.#frozen?.device !== device) return note
+        this.#witness.servedOld(device)
+        return isOld ? this.#oldCheckpoint : this.#frozen!.checkpoint
       },
       entries: async (from, max) => {
         const entries = await honest.log.entries(from, max)
@@ -117,11 +160,13 @@ export class Hostile {
   }
 
   storeInstead(honest: MailboxStore): MailboxStore {
+    this.#honestStore = honest
     return {
       append: (mailbox, blind, minute, bytes) => this.#append(honest, blind, { mailbox, minute, bytes: bytes.slice() }),
       read: async (mailbox, after, max) => {
         const found = await honest.read(mailbox, after, max)
-        for (const { sequence, bytes } of found) this.#delivered.set(`${hex(mailbox)}/${sequence}`, bytes)
+        for (const { sequence, minute, bytes } of found)
+          this.#delivered.set(`${hex(mailbox)}/${sequence}`, { mailbox, minute, bytes })
         return this.#hidden.size === 0 ? found : found.filter(({ bytes }) => !this.#isHidden(bytes))
       },
       collect: async (mailbox, sequences) => {
@@ -202,8 +247,22 @@ export class Hostile {
   }
 
   #collecting(mailbox: MailboxId, sequence: Sequence): void {
-    const bytes = this.#delivered.get(`${hex(mailbox)}/${sequence}`)
-    if (bytes) this.#witness.collecting(mailbox, bytes)
+    const delivered = this.#delivered.get(`${hex(mailbox)}/${sequence}`)
+    if (!delivered) return
+    this.#witness.collecting(mailbox, delivered.bytes)
+    if (this.#strikes("replay what was collected"))
+      this.#parts.time.after(this.#chance.between(100, 30_000), () => void this.#replay(delivered))
+  }
+
+  /** A store that has crashed meanwhile does not answer any more. */
+  async #replay({ mailbox, minute, bytes }: Submission): Promise<void> {
+    if (!this.#verbs.has("replay what was collected")) return
+    try {
+      await this.#honestStore!.append(mailbox, this.#chance.bytes(32), minute, bytes)
+      this.#parts.summon(mailbox)
+    } catch (error) {
+      if (!(error instanceof ValiseError)) throw error
+    }
   }
 
   #isHidden(bytes: Uint8Array): boolean {
@@ -238,6 +297,9 @@ class ForgingKey extends SigningKey {
 const receiptLabel = concat(Uint8Array.of(0), utf8("relay-receipt"), Uint8Array.of(0))
 /** A hostile relay need not remember more. */
 const submissionsMax = 256
+
+const copied = (pools: ReadonlyMap<string, Pool>): Map<string, Pool> =>
+  new Map([...pools].map(([device, { rotating, taken }]) => [device, { rotating: [...rotating], taken: [...taken] }]))
 
 const altered = (bytes: Uint8Array): Uint8Array => bytes.with(bytes.length - 1, bytes.at(-1)! ^ 1)
 

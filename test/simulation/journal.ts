@@ -4,7 +4,7 @@ import { hex } from "../../protocol/bytes.ts"
 import { chosen, fixed } from "../../protocol/limits.ts"
 import { verifyRelayReceipt } from "../../protocol/relay-receipt.ts"
 import type { TrustAnchor } from "../../pki/anchor.ts"
-import { openCheckpoint } from "../../pki/checkpoint.ts"
+import { verifyCheckpoint } from "../../pki/checkpoint.ts"
 import { perDevice, type Reader } from "../../client-sdk/collections.ts"
 import { readJson } from "../../client-sdk/content.ts"
 import { logSyncEveryMs } from "../../client-sdk/courier.ts"
@@ -27,6 +27,8 @@ type Details = Readonly<Record<string, unknown>>
 
 /** A device that has been live so long has asked for the log, and what it got was no older than this. */
 const knownWithinMs = logSyncEveryMs + chosen.mirrorEverySeconds * 1000 + 60_000
+/** An answer and two attempts: the disk may be full at the first. */
+const staleWithinMs = 40_000
 /** The same words are not said again within the hour (client-sdk/home.ts). */
 const noticeSeconds = 3600
 
@@ -43,15 +45,17 @@ export class Journals {
   follow(device: Device): void {
     if (!device.isRunning || device.isFollowed) return
     const { changes } = device.storage
+    let mayShowMore = false
     device.home.vault.read((tx) => {
       for (const { i, event, details } of tx.journal({ from: device.journalSeen })) {
         device.journalSeen = i + 1
         this.#parts.note(device.name, `${event} ${said(details)}`)
         this.#take(tx, device, event, details)
+        mayShowMore ||= event === "opened"
       }
     })
     device.followed = changes
-    if (this.#thirdParties.has(device)) this.#requireConsented(device)
+    if (mayShowMore && this.#thirdParties.has(device)) this.#requireConsented(device)
   }
 
   /** P9, at the third party: what it is shown as verified, everybody involved has agreed to. */
@@ -112,11 +116,9 @@ export class Journals {
   #sealed(device: Device, sealed: SealedMessage): void {
     const { anchor, calmSinceMs, nowMs, truth } = this.#parts
     const { created, sealed: part } = sealed.record
-    try {
-      openCheckpoint(part!.checkpoint, anchor, created)
-    } catch (error) {
-      throw new Broken("P6", `${device.name} sealed on a checkpoint that is not fresh (${String(error)})`)
-    }
+    const { cosignedAt } = verifyCheckpoint(part!.checkpoint, anchor, created)
+    if (created - cosignedAt > fixed.checkpointSecondsMax)
+      throw new Broken("P6", `${device.name} sealed on a checkpoint that is ${created - cosignedAt} s old`)
     for (const to of sealed.envelopes.keys()) {
       const removedAt = truth.removed.get(to)
       if (removedAt === undefined) continue
@@ -181,10 +183,22 @@ export class Journals {
       throw new Broken("P3", `${device.name} was not told that one-time keys are withheld`)
   }
 
-  #hasNotice(tx: Reader, device: Device, kind: string, from: PocAddress): boolean {
+  /** P6: who knows an old log only, asked for a newer one and got none, is told. */
+  requireStaleTold(): void {
+    const { nowMs, truth } = this.#parts
+    for (const [device, sinceMs] of truth.staleSinceMs) {
+      const isLive = device.isRunning && device.liveSinceMs !== undefined && device.liveSinceMs < sinceMs
+      if (!isLive || nowMs() - sinceMs < staleWithinMs || truth.wasSkewedSince(device.id, sinceMs)) continue
+      const isTold = device.home.vault.read((tx) => this.#hasNotice(tx, device, "stale-directory", ""))
+      if (!isTold && device.home.mirror.isStale)
+        throw new Broken("P6", `${device.name} was not told that the log is old`)
+    }
+  }
+
+  #hasNotice(tx: Reader, device: Device, kind: string, beginning: string): boolean {
     const now = device.nowSeconds
     return [...tx.list("notices")].some(
-      ([, row]) => row.kind === kind && row.text.startsWith(from) && Math.abs(now - row.at) <= noticeSeconds,
+      ([, row]) => row.kind === kind && row.text.startsWith(beginning) && Math.abs(now - row.at) <= noticeSeconds,
     )
   }
 

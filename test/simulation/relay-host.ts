@@ -1,5 +1,5 @@
 /** The relay's machine: its disk, its process, and what it does when it is not honest. */
-import type { Realm } from "../../protocol/address.ts"
+import type { MailboxId, Realm } from "../../protocol/address.ts"
 import type { TrustAnchor } from "../../pki/anchor.ts"
 import type { LogSource } from "../../pki/log-source.ts"
 import { DirectoryMirror } from "../../relay/directory-mirror.ts"
@@ -8,7 +8,7 @@ import { Relay } from "../../relay/relay.ts"
 import type { MailboxStore } from "../../relay/store.ts"
 import { MemoryDisk } from "../../relay/testing/memory-store.ts"
 import { Chance } from "./chance.ts"
-import { Hostile, type StoreWitness } from "./hostile.ts"
+import { Hostile, type Pool, type StoreWitness } from "./hostile.ts"
 import { MachineClock, type VirtualTime } from "./time.ts"
 import type { SimulatedNetwork } from "./wire.ts"
 
@@ -19,6 +19,8 @@ export interface RelayAtRest {
   /** Of its signing key. */
   readonly keySeed: Uint8Array
   readonly certificate: Uint8Array
+  /** What a hostile relay remembers of prekeys; by device. */
+  readonly pools: ReadonlyMap<string, Pool>
 }
 
 export interface RelayHostParts {
@@ -29,6 +31,7 @@ export interface RelayHostParts {
   readonly anchor: TrustAnchor
   readonly log: () => LogSource
   readonly witness: StoreWitness
+  readonly summon: (mailbox: MailboxId) => void
   readonly note: (who: string, what: string) => void
 }
 
@@ -55,7 +58,14 @@ export class RelayHost {
       const most = this.isSlowDisk ? syncMs.slowMost : syncMs.most
       parts.time.after(this.#chance.between(syncMs.least, most), sync)
     })
-    this.hostile = new Hostile(new Chance(parts.seed, "hostile relay"), parts.witness)
+    const { seed, time, witness, summon } = parts
+    this.hostile = new Hostile({
+      chance: new Chance(seed, "hostile relay"),
+      time,
+      witness,
+      pools: atRest.pools,
+      summon,
+    })
   }
 
   get isRunning(): boolean {

@@ -74,6 +74,8 @@ export class Truth implements StoreWitness {
   readonly skewedAtMs = new Map<string, number>()
   /** By device, when its vault last began a new incarnation: what was sealed before stays closed. */
   readonly renewedAtMs = new Map<string, number>()
+  /** Devices that know an old log only, and when they first got an old checkpoint all the same. */
+  readonly staleSinceMs = new Map<Device, number>()
   /** Then it refuses good prekeys, and a vault that believes to have gone back in time throws those away that it holds. */
   relayClockJumped = false
   readonly #devices: readonly Device[]
@@ -194,6 +196,13 @@ export class Truth implements StoreWitness {
 
   published(device: DeviceId, prekey: PrekeyId): void {
     this.ownerOfPrekey.set(hex(prekey), hex(device))
+  }
+
+  servedOld(name: string): void {
+    const device = this.#devices.find((each) => each.name === name)!
+    const isStale = device.isRunning && device.home.mirror.isStale
+    if (!isStale) this.staleSinceMs.delete(device)
+    else if (!this.staleSinceMs.has(device)) this.staleSinceMs.set(device, this.#time.nowMs)
   }
 
   misserved(prekey: PrekeyId, verb: Verb): void {

@@ -2,6 +2,7 @@
  * The network between devices and relay, at the seams where sockets are: `Transport` on one side, `Wire` on the other. As
  * with TCP, a connection delivers in order or ends; between connections everything can overtake everything.
  */
+import { AsyncLocalStorage } from "node:async_hooks"
 import { ValiseError, wireOfError, type ErrorCode } from "../../protocol/errors.ts"
 import type { ChannelEvents, Transport } from "../../client-sdk/transport.ts"
 import type { Relay } from "../../relay/relay.ts"
@@ -10,6 +11,10 @@ import type { Chance } from "./chance.ts"
 import type { VirtualTime } from "./time.ts"
 
 export type Direction = "up" | "down"
+
+/** The device whose message the relay is dealing with. */
+export const asking = new AsyncLocalStorage<string>()
+
 type Meddling = "replay" | "swap" | "alter"
 
 export interface NetworkParts {
@@ -197,7 +202,7 @@ class Connection implements Wire {
     pipe.bytesInFlight += bytes.length
     this.#schedule(direction, () => {
       pipe.bytesInFlight -= bytes.length
-      if (direction === "up" && this.#isRelayAlive) this.#session!.message(bytes)
+      if (direction === "up" && this.#isRelayAlive) asking.run(this.device, () => this.#session!.message(bytes))
       if (direction === "down" && this.#isAlive()) this.#events.message(bytes)
       if (direction === "down" && pipe.bytesInFlight === 0 && this.#isRelayAlive) this.#session!.drained()
     })

@@ -24,6 +24,7 @@ export class World {
   readonly truth: Truth
   readonly trace: string[] = []
   readonly atRest: NetworkAtRest
+  readonly #chance: Chance
   readonly #journals: Journals
   readonly #canary = Buffer.from(utf8(canary))
   #relay: RelayHost | undefined
@@ -43,6 +44,7 @@ export class World {
   private constructor(seed: number, atRest: NetworkAtRest, names?: readonly string[]) {
     this.seed = seed
     this.atRest = atRest
+    this.#chance = new Chance(seed, "world")
     const { time } = this
     const note = (who: string, what: string): void => this.note(who, what)
     const seen = (device: string, direction: Direction, bytes: Uint8Array): void => this.#seen(device, direction, bytes)
@@ -62,6 +64,7 @@ export class World {
       anchor,
       log: () => this.directory.log(),
       witness: this.truth,
+      summon: (mailbox) => this.#summon(hex(mailbox)),
       note,
     })
     const relayKey = new SigningKey(atRest.relay.keySeed).publicKey
@@ -109,6 +112,19 @@ export class World {
     if (failure) throw failure
   }
 
+  requireStaleTold(): void {
+    this.#journals.requireStaleTold()
+  }
+
+  /** The device at this mailbox connects anew, or is even started anew, and finds what waits for it. */
+  #summon(mailbox: string): void {
+    const device = this.devices.find((each) => each.mailbox === mailbox)
+    if (!device?.isRunning) return
+    if (this.#chance.percent(50)) return this.network.cut(device.name)
+    device.kill()
+    this.time.after(1000, () => void (device.isRunning || device.start()))
+  }
+
   /** P4: nothing of what is said can be read on the wire. */
   #seen(device: string, direction: Direction, bytes: Uint8Array): void {
     this.trace.push(`${this.time.nowMs} ${device} ${direction} ${bytes[0]}`)
@@ -133,7 +149,7 @@ async function foundAndConnect(): Promise<NetworkAtRest> {
   return {
     ...bare,
     folder: world.directory.folder.copy(),
-    relay: { ...bare.relay, disk: world.relay.disk.copy() },
+    relay: { ...bare.relay, disk: world.relay.disk.copy(), pools: world.relay.hostile.pools },
     devices: world.devices.map((device) => device.atRest),
     prekeys: world.truth.ownerOfPrekey,
   }
