@@ -47,11 +47,10 @@ afterEach(async () => {
 test("a flipped byte anywhere: what is given out is right, and nothing is missing without being reported", async () => {
   const before = new Map((await everything(folder)).map((each) => [each.name, each]))
   expect(before.size).toBe(18)
-  // Every byte of the last record, of one head, and many others.
+  // Every byte of the last record, and many others; of a head's, test/unit/segments.test.ts.
   const places = [
     ...Array.from({ length: 144 }, (_, i) => whole.length - 1 - i),
-    ...Array.from({ length: headBytes }, (_, i) => i),
-    ...Array.from({ length: 150 }, () => Math.floor(random() * whole.length)),
+    ...Array.from({ length: 120 }, () => Math.floor(random() * whole.length)),
   ]
   let missing = 0
   for (const at of places) {
@@ -76,7 +75,7 @@ test("a flipped byte anywhere: what is given out is right, and nothing is missin
     await store.close()
     rmSync(place, { recursive: true })
   }
-  expect(missing).toBeGreaterThan(100)
+  expect(missing).toBeGreaterThan(60)
 }, 120_000)
 
 test("what decays while the store is open is said once of each, not given out, and keeps nothing back", async () => {
