@@ -160,7 +160,7 @@ export async function startRelay(
     if (!isAway) throw error
   })
   const record = requireListed(mirror.relay(), key.publicKey, seconds(clock))
-  const store = await openSegmentStore(folder)
+  const store = await openSegmentStore(folder, { onDecayed: () => log.warn("store.quarantined", { count: 1 }) })
   opened.defer(() => store.close())
   const hash = tlsCertificate === undefined ? undefined : () => tlsCertificateHash(tlsCertificate)
   hash?.()

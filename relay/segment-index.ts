@@ -3,7 +3,6 @@
  * when the store is opened; nothing of it is saved but the counters.
  */
 import type { FileHandle } from "node:fs/promises"
-import { firstSequence } from "./store-sqlite-counters.ts"
 import type { Quota } from "./store.ts"
 import { blindBytes, mailboxBytes } from "./store.ts"
 import { bodyOf, type Head } from "./segment-record.ts"
@@ -75,12 +74,12 @@ export const newSegment = (name: SegmentName): Segment => ({
 export class SegmentIndex {
   readonly boxes = new Map<string, Box>()
   /** Where the numbers of a mailbox begin that is new, or was forgotten. */
-  floor = firstSequence
+  floor = 1
   /** The newest record of counters. */
   counters: { readonly segment: Segment; readonly place: Place } | undefined
   /** A record is damaged that may have held counters. */
   countersInDoubt = false
-  /** Envelopes whose bodies are damaged, as far as bodies were read. */
+  /** Envelopes that are kept and whose bodies are damaged, as far as bodies were read. */
   readonly decayed = new Set<Entry>()
   readonly #collected = new Set<string>()
 
@@ -119,6 +118,7 @@ export class SegmentIndex {
     if (entry.state === "deleted") return
     entry.state = "deleted"
     entry.body = undefined
+    this.decayed.delete(entry)
     box.envelopes -= 1
     box.bytes -= entry.length
     unchain(box.byBlind, entry)

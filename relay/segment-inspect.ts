@@ -23,16 +23,6 @@ export function keptEnvelopes(folder: string): KeptEnvelopes {
   }
 }
 
-/** Both parts of a segment store's contents. */
-export function mergedContents(kept: KeptEnvelopes, prekeys: StoreContents): StoreContents {
-  return {
-    ...prekeys,
-    envelopes: [...prekeys.envelopes, ...kept.envelopes],
-    counters: [...prekeys.counters, ...kept.counters],
-    quarantined: { ...prekeys.quarantined, envelopes: [...prekeys.quarantined.envelopes, ...kept.decayed] },
-  }
-}
-
 function keptAsTheyLie(folder: string): KeptEnvelopes {
   const index = new SegmentIndex()
   const segments = segmentsIn(folder).map(newSegment)

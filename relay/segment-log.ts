@@ -7,7 +7,7 @@ import { open } from "node:fs/promises"
 import { newSegment, type Place, type Segment } from "./segment-index.ts"
 import { headBytes, recordBytes, writeHead, type RecordKind } from "./segment-record.ts"
 import { segmentName } from "./segment-scan.ts"
-import { errorOf, troubleOf } from "./store-sqlite-trouble.ts"
+import { errorOf, troubleOf } from "./store-trouble.ts"
 
 export interface NewRecord {
   readonly kind: RecordKind

@@ -4,7 +4,7 @@ import { open } from "node:fs/promises"
 import { newSegment, SegmentIndex, type Segment } from "./segment-index.ts"
 import { SegmentLog } from "./segment-log.ts"
 import { segmentsIn } from "./segment-scan.ts"
-import { errorOf, troubleOf } from "./store-sqlite-trouble.ts"
+import { errorOf, troubleOf } from "./store-trouble.ts"
 
 /**
  * If the newest file cannot be written, the log has an `error` from the beginning, and all that is readable can be read.

@@ -3,9 +3,12 @@ import { readSync } from "node:fs"
 import { equal } from "../protocol/bytes.ts"
 import type { Entry } from "./segment-index.ts"
 import { bodyOf, isBodySound, readHead } from "./segment-record.ts"
-import { errorOf, troubleOf } from "./store-sqlite-trouble.ts"
+import { errorOf, troubleOf } from "./store-trouble.ts"
 
-/** `undefined` if it has decayed, or is deleted meanwhile. Throws `ERR_STORE_UNAVAILABLE` if the disk fails. */
+/**
+ * `undefined` if it has decayed, is where the disk cannot be read, or is deleted meanwhile. Throws
+ * `ERR_STORE_UNAVAILABLE` if it cannot be read for another reason.
+ */
 export async function readBody(entry: Entry): Promise<Buffer | undefined> {
   if (entry.body) return entry.body
   const { segment, at } = entry
@@ -16,6 +19,8 @@ export async function readBody(entry: Entry): Promise<Buffer | undefined> {
     if (entry.state === "deleted") return undefined
     // It was moved, and its old file removed.
     if (entry.segment !== segment) return readBody(entry)
+    // A sector that has gone bad must not keep back what stands behind it in its mailbox.
+    if (error instanceof Error && "code" in error && error.code === "EIO") return undefined
     throw errorOf(troubleOf(error))
   }
   return bodyIn(record, { ...entry, segment, at })

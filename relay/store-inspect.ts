@@ -2,15 +2,17 @@
 import { closeSync, existsSync, openSync, readdirSync, readSync, statSync } from "node:fs"
 import { basename, join } from "node:path"
 import { ValiseError } from "../protocol/errors.ts"
-import { keptEnvelopes, mergedContents, type KeptEnvelopes } from "./segment-inspect.ts"
+import { openForReading, shelfPath, walPath } from "./prekey-shelf-file.ts"
+import { shelfContents, type ShelfContents } from "./prekey-shelf-reader.ts"
+import { keptEnvelopes } from "./segment-inspect.ts"
+import type { ContentsPart } from "./store-inspect-thread.ts"
+import { StoreThread } from "./store-thread.ts"
+import { errorOf, troubleOf } from "./store-trouble.ts"
 import type { StoreContents } from "./store.ts"
-import { openForReading, storePath, walPath } from "./store-sqlite-file.ts"
-import { StoreReader } from "./store-sqlite-reader.ts"
-import { errorOf, troubleOf } from "./store-sqlite-trouble.ts"
 
 export interface StoreInspection {
   readonly contents: StoreContents
-  /** The store's files: the database, its write-ahead log and index, the segments, the lock. */
+  /** The store's files: the segments, the prekeys with their write-ahead log and its index, the lock, the reserve. */
   readonly files: readonly { readonly name: string; readonly bytes: number }[]
   /**
    * Every byte of every file, for a search of what must not be there. Each chunk but a file's first begins with the
@@ -31,8 +33,8 @@ export interface RawChunk {
  * release wrote it, `ERR_STORE_UNAVAILABLE` if it cannot be read.
  */
 export function inspectStore(folder: string): StoreInspection {
-  const contents = mergedContents(keptEnvelopesIn(folder), readContents(folder))
-  const prefix = basename(storePath(folder), "sqlite")
+  const contents = storeContents(folder)
+  const prefix = basename(shelfPath(folder), "prekeys")
   const files = readdirSync(folder)
     .filter((name) => name.startsWith(prefix))
     .flatMap((name) => {
@@ -48,9 +50,23 @@ export function inspectStore(folder: string): StoreInspection {
   }
 }
 
-function keptEnvelopesIn(folder: string): KeptEnvelopes {
+/** Likewise, of what is kept. */
+export function storeContents(folder: string): StoreContents {
   if (!existsSync(folder)) throw new ValiseError("ERR_NOT_FOUND", "there is no mailbox store in this folder")
-  return keptEnvelopes(folder)
+  const { decayed: envelopes, ...kept } = keptEnvelopes(folder)
+  const { decayed: prekeys, ...shelf } = readShelf(folder)
+  return { ...kept, ...shelf, quarantined: { envelopes, prekeys } }
+}
+
+/** Likewise, without holding up this thread, however much there is. */
+export async function storeContentsElsewhere(folder: string): Promise<StoreContents> {
+  const thread = new StoreThread<string, ContentsPart>(new URL("./store-inspect-thread.ts", import.meta.url))
+  const envelopes: StoreContents["envelopes"][number][] = []
+  for (;;) {
+    const part = await thread.ask(folder)
+    if (!("length" in part)) return { ...part, envelopes }
+    envelopes.push(...part)
+  }
 }
 
 const chunkBytes = 1024 * 1024
@@ -75,13 +91,13 @@ function* piecesOf(file: string, descriptor: number, overlap: number): Generator
   }
 }
 
-function readContents(folder: string): StoreContents {
-  // A store without a write-ahead log is at rest and is read as it lies. Should a relay start meanwhile: once more.
+function readShelf(folder: string): ShelfContents {
+  // A shelf without a write-ahead log is at rest and is read as it lies. Should a relay start meanwhile: once more.
   for (;;) {
     const atRest = !existsSync(walPath(folder))
     const db = openForReading(folder, { atRest })
     try {
-      const contents = new StoreReader(db).contents()
+      const contents = shelfContents(db)
       if (!atRest || !existsSync(walPath(folder))) return contents
     } catch (error) {
       if (!atRest || !existsSync(walPath(folder))) throw errorOf(troubleOf(error))

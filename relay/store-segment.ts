@@ -1,6 +1,6 @@
 /**
  * The mailbox store on append-only segment files: an envelope is written once, in a row with all that arrive with it,
- * and is gone when its file is removed. Prekeys, which are few, and the lock on the folder are the SQLite store's.
+ * and is gone when its file is removed. Prekeys, which are few, lie on a shelf beside it, which holds the folder's lock.
  */
 import { statfsSync } from "node:fs"
 import type { DeviceId, MailboxId } from "../protocol/address.ts"
@@ -10,14 +10,10 @@ import { chosen } from "../protocol/limits.ts"
 import { clean, removeEmptied, saveCounters, type CleanParts } from "./segment-clean.ts"
 import { expireDamage, firstAfter, type Box, type Entry } from "./segment-index.ts"
 import { openSegments } from "./segment-open.ts"
-import { openPrekeys } from "./segment-prekeys.ts"
+import { openPrekeyShelf, type PrekeyShelf } from "./prekey-shelf.ts"
 import { readBody, readNow, Recent } from "./segment-read.ts"
 import { blindOf } from "./segment-record.ts"
-import type { SegmentReply } from "./segment-inspect-thread.ts"
-import { mergedContents } from "./segment-inspect.ts"
-import { noRoom } from "./store-sqlite.ts"
-import { errorOf } from "./store-sqlite-trouble.ts"
-import { StoreThread } from "./store-sqlite-thread.ts"
+import { storeContentsElsewhere } from "./store-inspect.ts"
 import { blindBytes, mailboxBytes, requireCount, requireLength } from "./store.ts"
 import type { Appended, MailboxStore, Quota, Sequence, StoreContents, StoredEnvelope } from "./store.ts"
 
@@ -25,13 +21,18 @@ export interface SegmentStoreOptions {
   readonly quota?: Quota
   /** With less room than this on the disk nothing is added. The default leaves room for two files. */
   readonly headroomBytes?: number
+  /** Told of each envelope that is found to have decayed when it is to be delivered; once of each. */
+  readonly onDecayed?: () => void
 }
 
-/** As `openSqliteStore`, of which everything but the envelopes is kept. */
+/**
+ * Opens or creates the store in this folder, which becomes readable to this user alone. Rejects with
+ * `ERR_STORE_UNAVAILABLE` if another relay has it open or it is not a store, `ERR_VERSION` if a newer release wrote it.
+ * A store that can be read but not written (full disk, damaged prekeys) opens; then every append says why.
+ */
 export async function openSegmentStore(folder: string, options: SegmentStoreOptions = {}): Promise<MailboxStore> {
-  const prekeys = await openPrekeys(folder)
+  const prekeys = await openPrekeyShelf(folder)
   try {
-    await refuseEarlierEnvelopes(prekeys)
     return await openOver(folder, prekeys, options)
   } catch (error) {
     await prekeys.close()
@@ -39,34 +40,19 @@ export async function openSegmentStore(folder: string, options: SegmentStoreOpti
   }
 }
 
-/** @param prekeys keeps what is not an envelope; closed with the store */
+/** @param prekeys closed with the store */
 export async function openOver(
   folder: string,
-  prekeys: MailboxStore,
-  { quota = defaultQuota, headroomBytes = 2 * segmentBytesMax }: SegmentStoreOptions,
+  prekeys: PrekeyShelf,
+  { quota = defaultQuota, headroomBytes = 2 * segmentBytesMax, onDecayed = () => undefined }: SegmentStoreOptions,
 ): Promise<MailboxStore> {
   const { index, log } = await openSegments(folder)
-  return new SegmentStore({ folder, index, log, prekeys, quota, headroomBytes })
+  if (prekeys.trouble) log.fail(prekeys.trouble)
+  return new SegmentStore({ folder, index, log, prekeys, quota, headroomBytes, onDecayed })
 }
 
-/** Accepted and not delivered yet: what this store cannot deliver it must not pass over in silence. */
-async function refuseEarlierEnvelopes(prekeys: MailboxStore): Promise<void> {
-  const { envelopes } = await prekeys.inspect()
-  if (envelopes.length > 0)
-    throw new ValiseError("ERR_STORE_UNAVAILABLE", `the SQLite store holds ${envelopes.length} envelopes`, {
-      hint: "run the release that wrote them until they are delivered or have expired",
-    })
-}
-
-type Prekeys = Pick<
-  MailboxStore,
-  "putPrekeys" | "takePrekey" | "countPrekeys" | "expire" | "forget" | "inspect" | "close"
->
-
-interface Parts extends Omit<CleanParts, "bodyOf"> {
-  readonly prekeys: Prekeys
-  readonly quota: Quota
-  readonly headroomBytes: number
+interface Parts extends Omit<CleanParts, "bodyOf">, Required<SegmentStoreOptions> {
+  readonly prekeys: PrekeyShelf
 }
 
 class SegmentStore implements MailboxStore {
@@ -80,7 +66,7 @@ class SegmentStore implements MailboxStore {
   #nothingUnderWay: () => void = () => undefined
 
   constructor(parts: Parts) {
-    this.#parts = { ...parts, bodyOf: readBody }
+    this.#parts = { ...parts, bodyOf: (entry) => this.#bodyOf(entry) }
   }
 
   append(mailbox: MailboxId, blind: Uint8Array, minute: number, bytes: Uint8Array): Promise<Appended> {
@@ -120,7 +106,7 @@ class SegmentStore implements MailboxStore {
       for (let last = after; found.length < max;) {
         const entries = this.#keptAfter(mailbox, last, Math.min(max - found.length, readTogether))
         if (entries.length === 0) break
-        const bodies = await Promise.all(entries.map(readBody))
+        const bodies = await Promise.all(entries.map((entry) => this.#bodyOf(entry)))
         entries.forEach(({ sequence, minute, length }, i) => {
           last = sequence
           const body = bodies[i]
@@ -185,19 +171,13 @@ class SegmentStore implements MailboxStore {
       requireLength(mailbox, mailboxBytes)
       if (this.#parts.log.error !== undefined) throw this.#parts.log.error
       this.#parts.index.forget(mailbox)
-      await this.#guarded(() => this.#parts.prekeys.forget(mailbox, device))
+      await this.#guarded(() => this.#parts.prekeys.forget(device))
       await this.#maintain(() => clean(this.#parts))
     })
   }
 
   inspect(): Promise<StoreContents> {
-    return this.#run(async () => {
-      const { folder, prekeys } = this.#parts
-      const inspector = new StoreThread<string, SegmentReply>(new URL("./segment-inspect-thread.ts", import.meta.url))
-      const reply = await inspector.ask(folder)
-      if ("failed" in reply) throw errorOf(reply.failed)
-      return mergedContents(reply.kept, await prekeys.inspect())
-    })
+    return this.#run(() => storeContentsElsewhere(this.#parts.folder))
   }
 
   close(): Promise<void> {
@@ -287,9 +267,21 @@ class SegmentStore implements MailboxStore {
       if (entry.length !== bytes.length) continue
       compared += 1
       const body = entry.body ?? readNow(entry)
-      if (body && equal(body.subarray(0, blindBytes), blind) && body.subarray(blindBytes).equals(bytes)) return entry
+      if (!body || !body.subarray(blindBytes).equals(bytes)) continue
+      if (!equal(body.subarray(0, blindBytes), blind)) continue // defence: 22 retry-repeats-blind
+      return entry
     }
     return undefined
+  }
+
+  async #bodyOf(entry: Entry): Promise<Buffer | undefined> {
+    const { index, onDecayed } = this.#parts
+    const body = await readBody(entry)
+    if (!body && entry.state === "kept" && !index.decayed.has(entry)) {
+      index.decayed.add(entry)
+      onDecayed()
+    }
+    return body
   }
 
   #keptAfter(mailbox: Uint8Array, after: Sequence, max: number): Entry[] {
@@ -311,10 +303,19 @@ class SegmentStore implements MailboxStore {
     const { folder, headroomBytes, log } = this.#parts
     // Once for each batch: asking costs as much as adding.
     if (!log.isIdle) return this.#isRoomy
-    const { bavail, bsize } = statfsSync(folder)
-    return (this.#isRoomy = bavail * bsize >= headroomBytes)
+    try {
+      const { bavail, bsize } = statfsSync(folder)
+      return (this.#isRoomy = bavail * bsize >= headroomBytes)
+    } catch (error) {
+      throw log.fail(error)
+    }
   }
 }
+
+const noRoom = (): ValiseError =>
+  new ValiseError("ERR_STORE_UNAVAILABLE", "the disk of the mailbox store is almost full", {
+    hint: "make room on it; what waits can be fetched meanwhile",
+  })
 
 const defaultQuota: Quota = { envelopesMax: chosen.mailboxEnvelopesMax, bytesMax: chosen.mailboxBytesMax }
 /** Some 12,000 envelopes: rewritten once when the store is opened, and a blink to remove. */

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import type { DeviceId, MailboxId } from "../../protocol/address.ts"
-import { openSqliteStore } from "../../relay/store-sqlite.ts"
+import { openSegmentStore } from "../../relay/store-segment.ts"
 import type { MailboxStore } from "../../relay/store.ts"
 
 const device = new Uint8Array(32).fill(1) as DeviceId
@@ -14,7 +14,7 @@ let folder: string
 let store: MailboxStore
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), "valise-attack-"))
-  store = await openSqliteStore(folder)
+  store = await openSegmentStore(folder)
 })
 afterEach(async () => {
   await store.close()
@@ -22,7 +22,7 @@ afterEach(async () => {
 })
 const restart = async () => {
   await store.close()
-  store = await openSqliteStore(folder)
+  store = await openSegmentStore(folder)
 }
 const put = (...oneTime: number[]) => store.putPrekeys(device, { reset: false, oneTime: oneTime.map(statement) })
 const take = async () => {

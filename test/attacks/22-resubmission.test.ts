@@ -9,7 +9,7 @@ import { join } from "node:path"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import type { MailboxId } from "../../protocol/address.ts"
 import { inspectStore } from "../../relay/store-inspect.ts"
-import { openSqliteStore } from "../../relay/store-sqlite.ts"
+import { openSegmentStore } from "../../relay/store-segment.ts"
 import type { MailboxStore } from "../../relay/store.ts"
 import { hex } from "../../protocol/bytes.ts"
 import { sha3 } from "../../protocol/primitives.ts"
@@ -23,7 +23,7 @@ let folder: string
 let store: MailboxStore
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), "valise-attack-"))
-  store = await openSqliteStore(folder)
+  store = await openSegmentStore(folder)
   await store.append(mailbox, blindOfSender, 1000, envelope)
 })
 afterEach(async () => {

@@ -1,5 +1,5 @@
 /** P1, the other side: what a disk has lost after it was accepted, the relay says, and the sender's own copy heals it. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
@@ -7,13 +7,14 @@ import { expect, onTestFinished, test } from "vitest"
 import { hex } from "../../protocol/bytes.ts"
 import { inspectionWords } from "../../cli/verbs/relay.ts"
 import { describeRelay } from "../../relay/inspect.ts"
-import { openSqliteStore } from "../../relay/store-sqlite.ts"
+import { shelfPath } from "../../relay/prekey-shelf-file.ts"
+import { openSegmentStore } from "../../relay/store-segment.ts"
 import { devices, envelopeTo, mailboxOfDevice, startRelay, stopRelays, type TestRelay } from "../support/relay.ts"
 
 const { kenya, singapore } = devices
 const mailbox = hex(mailboxOfDevice(singapore))
 
-/** A relay that has accepted three envelopes for a device, and was stopped; its file, and their bytes and blinds. */
+/** A relay that has accepted three envelopes for a device, and was stopped; their file, bytes and blinds. */
 async function accepted() {
   const folder = mkdtempSync(join(tmpdir(), "valise-relay-damage-"))
   onTestFinished(async () => {
@@ -28,11 +29,14 @@ async function accepted() {
     await from.next("accepted")
   }
   await stopRelays()
-  return { folder, file: join(folder, "mailboxes.sqlite"), sent }
+  return { folder, file: join(folder, readdirSync(folder)[0]!), sent }
 }
 
-const relayOn = async (folder: string): Promise<TestRelay> =>
-  startRelay({ devices: [kenya, singapore], store: await openSqliteStore(folder) })
+const relayOn = async (folder: string, onDecayed = () => {}): Promise<TestRelay> =>
+  startRelay({ devices: [kenya, singapore], store: await openSegmentStore(folder, { onDecayed }) })
+
+const placeOf = ({ bytes }: { readonly bytes: Uint8Array }, file: string): number =>
+  readFileSync(file).indexOf(Buffer.from(bytes.subarray(90, 400))) + 200
 
 function flip(file: string, at: number): void {
   const bytes = readFileSync(file)
@@ -42,7 +46,7 @@ function flip(file: string, at: number): void {
 
 test("a flipped bit in an envelope: the relay says so at start, delivers the others, and a retry brings it back", async () => {
   const { folder, file, sent } = await accepted()
-  flip(file, readFileSync(file).indexOf(Buffer.from(sent[1]!.bytes.subarray(90, 400))) + 200)
+  flip(file, placeOf(sent[1]!, file))
   const { dial, logged, store } = await relayOn(folder)
 
   const inspected = describeRelay(await store.inspect())
@@ -61,8 +65,21 @@ test("a flipped bit in an envelope: the relay says so at start, delivers the oth
   expect(hex((await to.next("envelope")).envelope)).toBe(hex(sent[1]!.bytes))
 })
 
-test("a flipped bit in the file's structure: the relay says so, accepts nothing, and answers that it cannot", async () => {
+test("bits that flip while the relay runs: it says so once of each envelope, and delivers the others", async () => {
   const { folder, file, sent } = await accepted()
+  let decayed = 0
+  const { dial } = await relayOn(folder, () => (decayed += 1))
+  for (const each of sent.slice(0, 2)) flip(file, placeOf(each, file))
+  for (let round = 0; round < 2; round++) {
+    const to = await dial(singapore)
+    expect(hex((await to.next("envelope")).envelope)).toBe(hex(sent[2]!.bytes))
+  }
+  expect(decayed).toBe(2)
+})
+
+test("a flipped bit in the structure of the prekeys' file: the relay says so, accepts nothing, and answers that it cannot", async () => {
+  const { folder, sent } = await accepted()
+  const file = shelfPath(folder)
   const db = new DatabaseSync(file, { readOnly: true })
   const root = Number(db.prepare("SELECT rootpage FROM sqlite_schema WHERE name = 'taken_prekey'").get()?.rootpage)
   db.close()

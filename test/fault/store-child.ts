@@ -1,10 +1,10 @@
 /** Loads the store in this folder until it is killed, saying what was accepted, collected and taken once it is sure. */
+import { openSegmentStore } from "../../relay/store-segment.ts"
 import { blindOf, contentOf, deviceOf, mailboxOf, nameOf, say, seededRandom } from "./store-load.ts"
-import { stores, type StoreName } from "./stores.ts"
 
-const [name, folder, run] = process.argv.slice(2)
+const [folder, run] = process.argv.slice(2)
 const random = seededRandom(Number(run))
-const store = await stores[name as StoreName](folder!)
+const store = await openSegmentStore(folder!)
 say("ready")
 
 let minute = 0

@@ -1,228 +1,163 @@
-/** Bit rot: one flipped byte costs at most the record it is in; nothing altered is ever delivered; nothing crashes. */
+/** Bit rot in a segment file: one flipped byte costs at most the record it is in, and is reported. */
 import { randomBytes } from "node:crypto"
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
-import { DatabaseSync } from "node:sqlite"
+import { dirname, join } from "node:path"
 import { afterEach, beforeEach, expect, test } from "vitest"
-import type { DeviceId, MailboxId } from "../../protocol/address.ts"
+import type { MailboxId } from "../../protocol/address.ts"
 import { hex } from "../../protocol/bytes.ts"
-import { ValiseError } from "../../protocol/errors.ts"
-import { chosen } from "../../protocol/limits.ts"
-import { openForReading } from "../../relay/store-sqlite-file.ts"
-import { StoreReader } from "../../relay/store-sqlite-reader.ts"
-import { StoreWriter } from "../../relay/store-sqlite-writer.ts"
-import { openSqliteStore } from "../../relay/store-sqlite.ts"
+import { keptEnvelopes } from "../../relay/segment-inspect.ts"
+import type { Entry } from "../../relay/segment-index.ts"
+import { readBody } from "../../relay/segment-read.ts"
+import { headBytes, nonceCheck, recordBytes, writeHead } from "../../relay/segment-record.ts"
+import { openOver } from "../../relay/store-segment.ts"
 import type { MailboxStore } from "../../relay/store.ts"
+import type { PrekeyShelf } from "../../relay/prekey-shelf.ts"
+import { shelfHere } from "../support/shelf-here.ts"
 import { seededRandom } from "./store-load.ts"
 
 const mailboxes = [1, 2, 3].map((n) => new Uint8Array(16).fill(n) as MailboxId)
-const device = new Uint8Array(32).fill(9) as DeviceId
 const lengths = [10, 400, 1500, 4200, 5300, 9000]
-const prekeys = Array.from({ length: 5 }, (_, i) => `a signed statement ${i} `.repeat(70))
-const rotating = "a rotating statement ".repeat(70)
-const quota = { envelopesMax: chosen.mailboxEnvelopesMax, bytesMax: chosen.mailboxBytesMax }
-const random = seededRandom(44)
+const random = seededRandom(45)
+/** On one shelf of prekeys, elsewhere: its damage is another test's. */
+const open = (place: string, onDecayed = () => {}): Promise<MailboxStore> =>
+  openOver(place, { ...shelf, close: async () => {} }, { headroomBytes: 0, onDecayed })
 
+let shelf: PrekeyShelf
 let folder: string
-let path: string
+let name: string
+let whole: Buffer
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), "valise-damage-"))
-  path = join(folder, "mailboxes.sqlite")
-  const store = await openSqliteStore(folder)
-  for (const mailbox of mailboxes)
-    for (const length of lengths) await store.append(mailbox, randomBytes(32), 1000 + length, randomBytes(length))
-  const oneTime = prekeys.map((statement) => new Uint8Array(Buffer.from(statement)))
-  await store.putPrekeys(device, { reset: false, oneTime, rotating: new Uint8Array(Buffer.from(rotating)) })
+  shelf = shelfHere(join(folder, "shelf"))
+  folder = join(folder, "store")
+  mkdirSync(folder)
+  const store = await open(folder)
+  for (const length of lengths)
+    for (const mailbox of mailboxes) await store.append(mailbox, randomBytes(32), 1000 + length, randomBytes(length))
+  await store.close()
+  name = readdirSync(folder)[0]!
+  whole = readFileSync(join(folder, name))
+})
+afterEach(async () => {
+  await shelf.close()
+  rmSync(dirname(folder), { recursive: true, force: true })
+})
+
+test("a flipped byte anywhere: what is given out is right, and nothing is missing without being reported", async () => {
+  const before = new Map((await everything(folder)).map((each) => [each.name, each]))
+  expect(before.size).toBe(18)
+  // Every byte of the last record, and many others; of a head's, test/unit/segments.test.ts.
+  const places = [
+    ...Array.from({ length: 144 }, (_, i) => whole.length - 1 - i),
+    ...Array.from({ length: 120 }, () => Math.floor(random() * whole.length)),
+  ]
+  let missing = 0
+  for (const at of places) {
+    const place = join(folder, `flip-${at}`)
+    mkdirSync(place, { recursive: true })
+    const copy = Buffer.from(whole)
+    copy[at]! ^= 1 << (at % 8)
+    writeFileSync(join(place, name), copy)
+    const reported = keptEnvelopes(place).decayed.length
+    const store = await open(place)
+    const found = await envelopes(store)
+    for (const each of found) expect(each, `byte ${at}`).toEqual(before.get(each.name))
+    expect(before.size - found.length, `byte ${at}`).toBe(reported)
+    missing += reported
+    for (const mailbox of mailboxes) {
+      expect(await store.append(mailbox, randomBytes(32), 9e6, randomBytes(60))).toMatchObject({ outcome: "stored" })
+      // A number above all that were given out, though the counters may be what has decayed.
+      expect((await store.read(mailbox, 0, 100)).at(-1)?.sequence, `byte ${at}`).toBeGreaterThan(lengths.length)
+    }
+    await store.expire(8e6)
+    expect(keptEnvelopes(place), `byte ${at}`).toMatchObject({ decayed: [], envelopes: { length: 3 } })
+    await store.close()
+    rmSync(place, { recursive: true })
+  }
+  expect(missing).toBeGreaterThan(60)
+}, 120_000)
+
+test("what decays while the store is open is said once of each, not given out, and keeps nothing back", async () => {
+  let said = 0
+  const store = await open(folder, () => (said += 1))
+  const before = await store.read(mailboxes[0]!, 0, 100)
+  const copy = Buffer.from(whole)
+  for (const { bytes } of before.slice(1, 3)) copy[copy.indexOf(bytes) + 2]! ^= 1
+  writeFileSync(join(folder, name), copy)
+  expect(await store.read(mailboxes[0]!, 0, 100)).toEqual(before.filter((_, i) => i !== 1 && i !== 2))
+  expect(await store.read(mailboxes[0]!, 0, 2)).toEqual([before[0], before[3]])
+  expect(said).toBe(2)
   await store.close()
 })
-afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
-test("a flipped byte in an envelope: that one is quarantined, and all others are as before", async () => {
-  const before = await envelopes()
-  const whole = readFileSync(path)
-  for (const [victim, field] of [
-    [before[3]!, "bytes"],
-    [before[10]!, "blind"],
-  ] as const) {
-    // Blinds are not given out: the blind stands in the record before checksum and bytes.
-    const at = whole.indexOf(victim.bytes.subarray(0, 300)) - (field === "blind" ? 20 : -200)
-    writeFileSync(path, flipped(whole, at))
-    const store = await openSqliteStore(folder)
-    expect(await envelopes(store)).toEqual(before.filter((each) => each !== victim))
-    expect(await store.inspect()).toMatchObject({
-      quarantined: { envelopes: [{ mailbox: victim.mailbox, sequence: victim.sequence }], prekeys: 0 },
-      intact: true,
-    })
-    expect(await store.append(victim.mailbox, randomBytes(32), 5000, randomBytes(50))).toMatchObject({
-      outcome: "stored",
-    })
-    // It leaves as all others do.
-    await store.expire(100_000)
-    expect((await store.inspect()).quarantined.envelopes).toEqual([])
-    await store.close()
-  }
+test("where the disk cannot be read any more, an envelope counts as decayed; other failures are the store's", async () => {
+  const entryOf = (code: string) =>
+    ({
+      bytes: 100,
+      at: 0,
+      state: "kept",
+      segment: { handle: { read: () => Promise.reject(Object.assign(new Error(code), { code })) } },
+    }) as unknown as Entry
+  expect(await readBody(entryOf("EIO"))).toBeUndefined()
+  await expect(readBody(entryOf("EBADF"))).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE" })
 })
 
 test("a damaged envelope that is submitted again is stored again, and not taken for a retry", async () => {
-  const store = await openSqliteStore(folder)
+  const store = await open(folder)
   const [blind, bytes] = [randomBytes(32), randomBytes(700)]
   await store.append(mailboxes[0]!, blind, 7, bytes)
   await store.close()
-  const whole = readFileSync(path)
-  const at = whole.indexOf(bytes) + 5
-  writeFileSync(path, flipped(whole, at))
-  const reopened = await openSqliteStore(folder)
+  const file = readFileSync(join(folder, name))
+  file[file.indexOf(bytes) + 5]! ^= 1
+  writeFileSync(join(folder, name), file)
+  const reopened = await open(folder)
   expect(await reopened.append(mailboxes[0]!, blind, 8, bytes)).toEqual({ outcome: "stored", minute: 8 })
   expect((await reopened.read(mailboxes[0]!, 0, 100)).at(-1)?.bytes).toEqual(new Uint8Array(bytes))
   await reopened.close()
 })
 
-test("a damaged prekey is not handed out", async () => {
-  const whole = readFileSync(path)
-  writeFileSync(path, flipped(whole, whole.indexOf(prekeys[0]!) + 77))
-  const store = await openSqliteStore(folder)
-  expect((await store.inspect()).quarantined.prekeys).toBe(1)
-  for (const statement of [...prekeys.slice(1), rotating, rotating])
-    expect(Buffer.from((await store.takePrekey(device))!).toString()).toBe(statement)
+test("a record that a submitter puts into an envelope is not taken for one, even when the envelope's head decays", async () => {
+  const store = await open(folder)
+  // All that a submitter could know: the form, and by luck the place; not the file's nonce.
+  const at = whole.length + headBytes + 32 + 16
+  const bytes = randomBytes(800)
+  const forged = bytes.subarray(16, 16 + recordBytes(100))
+  writeHead(forged, nonceCheck("0000000000000000"), at, {
+    kind: "envelope",
+    mailbox: mailboxes[1]!,
+    sequence: 77,
+    minute: 1,
+    length: 100,
+  })
+  await store.append(mailboxes[0]!, randomBytes(32), 7, bytes)
+  await store.append(mailboxes[0]!, randomBytes(32), 7, randomBytes(10))
   await store.close()
+  const file = readFileSync(join(folder, name))
+  file[whole.length + 1]! ^= 1
+  writeFileSync(join(folder, name), file)
+  const reopened = await open(folder)
+  expect((await reopened.read(mailboxes[1]!, 0, 100)).map(({ sequence }) => sequence)).toEqual([1, 2, 3, 4, 5, 6])
+  await reopened.close()
 })
-
-test("a flipped byte anywhere: what is given out is right, and nothing is missing without being reported", async () => {
-  const before = new Map((await envelopes()).map((each) => [nameOf(each), each]))
-  const whole = readFileSync(path)
-  const tally = (places: readonly number[]): Record<Outcome, number> => {
-    const outcomes = { refused: 0, readOnly: 0, quarantined: 0, unharmed: 0 }
-    for (const at of places) {
-      const place = join(folder, `flip-${at}`)
-      mkdirSync(place)
-      writeFileSync(join(place, "mailboxes.sqlite"), flipped(whole, at))
-      outcomes[check(place, before, `byte ${at}`)] += 1
-      rmSync(place, { recursive: true })
-    }
-    return outcomes
-  }
-  const { refused, readOnly, quarantined } = tally(
-    Array.from({ length: 300 }, () => Math.floor(random() * whole.length)),
-  )
-  expect(quarantined).toBeGreaterThan(75)
-  expect(refused + readOnly).toBeLessThan(30)
-
-  // Counters are few and small: each of their bytes.
-  tally(placesOf("counter", whole))
-
-  // The structure of the file is in the first bytes of its pages: more is lost there, and nothing worse happens.
-  const pages = Array.from({ length: whole.length / 4096 }, (_, page) => 4096 * page)
-  tally(pages.flatMap((page) => [page, page + 2, page + 3, page + 5, page + 9]))
-}, 120_000)
-
-test("an index that points to another record: that record is not given out under a wrong number", async () => {
-  // The entry: mailbox, sequence 3, record 9, which thus becomes record 8.
-  const entry = Buffer.from([...mailboxes[1]!, 3, 9])
-  const whole = readFileSync(path)
-  const at = whole.indexOf(entry)
-  writeFileSync(path, flipped(whole, at + 17, 0))
-  const db = openForReading(folder, { atRest: true })
-  const read = new StoreReader(db).read(mailboxes[1]!, 0, 100)
-  expect(read.map(({ sequence, bytes }) => [sequence, bytes.length])).toEqual(
-    lengths.map((length, i) => [i + 1, length]).filter(([sequence]) => sequence !== 3),
-  )
-  db.close()
-  // Opened for writing, the index is made anew.
-  expect(await envelopes()).toHaveLength(mailboxes.length * lengths.length)
-})
-
-/** The last 120 bytes of the page that is this table's root: where a small table's rows are. */
-function placesOf(table: string, whole: Buffer): number[] {
-  const db = new DatabaseSync(path, { readOnly: true })
-  const root = Number(db.prepare("SELECT rootpage FROM sqlite_schema WHERE name = ?").get(table)?.rootpage)
-  db.close()
-  expect(whole.subarray(4096 * root - 120, 4096 * root).includes(Buffer.from(mailboxes[0]!))).toBe(true)
-  return Array.from({ length: 120 }, (_, i) => 4096 * root - 1 - i)
-}
-
-/** In this thread and without the others, for the sake of speed. */
-function check(place: string, before: Map<string, Found>, when: string): Outcome {
-  let writer: StoreWriter
-  try {
-    writer = StoreWriter.open(place, { quota, headroomBytes: 0 })
-  } catch (error) {
-    if (!(error instanceof ValiseError)) throw error
-    expect(["ERR_STORE_UNAVAILABLE", "ERR_VERSION"], when).toContain(error.code)
-    return "refused"
-  }
-  const db = openForReading(place)
-  const reader = new StoreReader(db)
-  const found = mailboxes.flatMap((mailbox) => readIfPossible(reader, mailbox))
-  for (const each of found) expect(each, when).toEqual(before.get(nameOf(each)))
-  const missing = before.size - found.length
-  const contents = reader.contents()
-  try {
-    if (writer.trouble !== undefined) {
-      const reply = writer.apply([{ kind: "takePrekey", device }])
-      expect(reply, when).toHaveProperty("failed.code", "ERR_STORE_UNAVAILABLE")
-      return "readOnly"
-    }
-    expect(contents.quarantined.envelopes.length, when).toBe(missing)
-    checkWriting(writer, reader, when)
-    return missing > 0 ? "quarantined" : "unharmed"
-  } finally {
-    db.close()
-    writer.close()
-  }
-}
-
-type Outcome = "refused" | "readOnly" | "quarantined" | "unharmed"
-
-function checkWriting(writer: StoreWriter, reader: StoreReader, when: string): void {
-  for (const mailbox of mailboxes) {
-    const record = new Uint8Array(Buffer.concat([mailbox, randomBytes(32), randomBytes(60)]))
-    expect(writer.apply([{ kind: "append", minute: 1, record }]), when).toEqual({ results: [{ minute: 1 }] })
-    // A number above all that were given out, though the counter itself may be what has decayed.
-    expect(reader.read(mailbox, 0, 100).at(-1)?.sequence, when).toBeGreaterThan(lengths.length)
-  }
-  const taken: string[] = []
-  for (;;) {
-    const reply = writer.apply([{ kind: "takePrekey", device }])
-    const [prekey] = "results" in reply ? reply.results : []
-    const statement = prekey instanceof Uint8Array ? Buffer.from(prekey).toString() : undefined
-    if (statement === undefined || statement === rotating) break
-    expect(prekeys, when).toContain(statement)
-    expect(taken, when).not.toContain(statement)
-    taken.push(statement)
-  }
-  expect(taken.length, when).toBeGreaterThanOrEqual(prekeys.length - 1)
-}
 
 interface Found {
-  readonly mailbox: MailboxId
-  readonly sequence: number
+  readonly name: string
   readonly minute: number
   readonly bytes: Uint8Array
 }
 
-const nameOf = ({ mailbox, sequence }: Found): string => `${hex(mailbox)} ${sequence}`
-
-function readIfPossible(reader: StoreReader, mailbox: MailboxId): Found[] {
-  try {
-    return reader.read(mailbox, 0, 100).map((envelope) => ({ mailbox, ...envelope }))
-  } catch {
-    return []
-  }
-}
-
-/** All envelopes of the undamaged store, or of the damaged one that is open. */
-async function envelopes(store?: MailboxStore): Promise<Found[]> {
-  const from = store ?? (await openSqliteStore(folder))
-  const found: Found[] = []
-  for (const mailbox of mailboxes)
-    for (const envelope of await from.read(mailbox, 0, 100)) found.push({ mailbox, ...envelope })
-  if (store === undefined) await from.close()
+async function everything(place: string): Promise<Found[]> {
+  const store = await open(place)
+  const found = await envelopes(store)
+  await store.close()
   return found
 }
 
-function flipped(whole: Uint8Array, at: number, bit = at % 8): Uint8Array {
-  const copy = new Uint8Array(whole)
-  copy[at]! ^= 1 << bit
-  return copy
+async function envelopes(store: MailboxStore): Promise<Found[]> {
+  const found: Found[] = []
+  for (const mailbox of mailboxes)
+    for (const { sequence, minute, bytes } of await store.read(mailbox, 0, 100))
+      found.push({ name: `${hex(mailbox)} ${sequence}`, minute, bytes: new Uint8Array(bytes) })
+  return found
 }

@@ -5,10 +5,10 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, expect, test } from "vitest"
+import { openSegmentStore } from "../../relay/store-segment.ts"
 import type { MailboxStore } from "../../relay/store.ts"
 import { mountTmpfs, needStrace, straced } from "./machine.ts"
 import { contentOf, deviceOf, linesOf, mailboxOf, nameOf } from "./store-load.ts"
-import { storeNames, stores, type StoreName } from "./stores.ts"
 
 const child = join(import.meta.dirname, "store-fault-child.ts")
 
@@ -20,39 +20,33 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 /** One failure of the disk: strace makes the call with this number fail, or from this number on all. */
 interface Failure {
-  readonly name: StoreName
   readonly error: "EIO" | "ENOSPC"
   readonly call: "fsync" | "fdatasync" | "pwrite64"
   readonly when: string
 }
 
 /**
- * With SQLite the child's life has 53 syncs (opening, one for each commit, two or three for each emptying of the log)
- * and some 440 writes; with segments 33 syncs of SQLite's and of the folder, 28 of the segment file, and 143 writes. A
- * fifth of the syncs and some of the writes fail here; all by command: VALISE_FAULTS=all
+ * The child's life has 30 syncs of the prekeys and of the folder, 28 of the segment file, and 116 writes. Some of them
+ * fail here; all by command: VALISE_FAULTS=all
  */
-const some = process.env.VALISE_FAULTS === "all" ? 1 : 5
+const some = process.env.VALISE_FAULTS === "all" ? 1 : 4
 const failures: Failure[] = [
-  ...upTo(53, some).map((n): Failure => ({ name: "SQLite", error: "EIO", call: "fsync", when: `${n}` })),
-  ...upTo(53, 7 * some).map((n): Failure => ({ name: "SQLite", error: "EIO", call: "fsync", when: `${n}+` })),
-  ...upTo(53, 9 * some).map((n): Failure => ({ name: "SQLite", error: "ENOSPC", call: "fsync", when: `${n}` })),
-  ...upTo(440, 33 * some).map((n): Failure => ({ name: "SQLite", error: "EIO", call: "pwrite64", when: `${n}` })),
-  ...upTo(440, 23 * some).map((n): Failure => ({ name: "SQLite", error: "ENOSPC", call: "pwrite64", when: `${n}+` })),
-  ...upTo(28, some).map((n): Failure => ({ name: "segments", error: "EIO", call: "fdatasync", when: `${n}` })),
-  ...upTo(28, 7 * some).map((n): Failure => ({ name: "segments", error: "ENOSPC", call: "fdatasync", when: `${n}+` })),
-  ...upTo(33, 3 * some).map((n): Failure => ({ name: "segments", error: "EIO", call: "fsync", when: `${n}` })),
-  ...upTo(143, 7 * some).map((n): Failure => ({ name: "segments", error: "EIO", call: "pwrite64", when: `${n}` })),
-  ...upTo(143, 17 * some).map((n): Failure => ({ name: "segments", error: "ENOSPC", call: "pwrite64", when: `${n}+` })),
+  ...upTo(28, some).map((n): Failure => ({ error: "EIO", call: "fdatasync", when: `${n}` })),
+  ...upTo(28, 7 * some).map((n): Failure => ({ error: "ENOSPC", call: "fdatasync", when: `${n}+` })),
+  ...upTo(30, some).map((n): Failure => ({ error: "EIO", call: "fsync", when: `${n}` })),
+  ...upTo(30, 4 * some).map((n): Failure => ({ error: "ENOSPC", call: "fsync", when: `${n}+` })),
+  ...upTo(116, 6 * some).map((n): Failure => ({ error: "EIO", call: "pwrite64", when: `${n}` })),
+  ...upTo(116, 9 * some).map((n): Failure => ({ error: "ENOSPC", call: "pwrite64", when: `${n}+` })),
 ]
 
 function upTo(last: number, step: number): number[] {
   return Array.from({ length: Math.ceil(last / step) }, (_, i) => last - i * step)
 }
 
-const title = "$name: $error at $call $when"
-test.concurrent.for(failures)(title, { timeout: 60_000 }, async ({ name, error, call, when }, context) => {
+const title = "$error at $call $when"
+test.concurrent.for(failures)(title, { timeout: 60_000 }, async ({ error, call, when }, context) => {
   needStrace(context)
-  const place = join(folder, `${name}-${error}-${call}-${when}`)
+  const place = join(folder, `${error}-${call}-${when}`)
   const inject = [
     "--seccomp-bpf",
     "-o",
@@ -63,8 +57,8 @@ test.concurrent.for(failures)(title, { timeout: 60_000 }, async ({ name, error, 
     `inject=${call}:error=${error}:when=${when}`,
   ]
   const howItEnds = Number.parseInt(when) % 2 === 0 ? ["--die"] : []
-  const said = linesOf(await straced(inject, child, [name, place, "run", ...howItEnds]))
-  const store = await stores[name](place)
+  const said = linesOf(await straced(inject, child, [place, "run", ...howItEnds]))
+  const store = await openSegmentStore(place)
   if (said[0]![0] === "ready") await compare(store, said)
   else expect(said).toEqual([["unopened", "ERR_STORE_UNAVAILABLE"]])
   expect(await append(store, 100)).toMatchObject({ outcome: "stored" })
@@ -89,8 +83,12 @@ async function compare(store: MailboxStore, said: readonly string[][]): Promise<
   expect(held.map(({ bytes }) => nameOf(bytes))).toEqual(accepted)
   for (const { bytes } of held) expect(Buffer.from(contentOf(nameOf(bytes))).equals(bytes)).toBe(true)
 
-  const taken = wordsOf("taken").filter((word) => word !== "none")
-  expect([...taken, ...(await takeAll(store))].toSorted()).toEqual(wordsOf("published").toSorted())
+  // Where the first change to the prekeys failed: one that was refused may be there, one on its way out may be gone.
+  const out = [...wordsOf("taken").filter((word) => word !== "none"), ...(await takeAll(store))]
+  const published = wordsOf("published")
+  expect(new Set(out).size).toBe(out.length)
+  for (const prekey of out) expect([...published, ...wordsOf("refused")]).toContain(prekey)
+  expect(published.filter((prekey) => !out.includes(prekey)).length).toBeLessThan(2)
 }
 
 async function takeAll(store: MailboxStore): Promise<string[]> {
@@ -104,15 +102,13 @@ const mailbox = mailboxOf(7)
 const append = (store: MailboxStore, bytes: number) => store.append(mailbox, randomBytes(32), 1, randomBytes(bytes))
 const sizesIn = async (store: MailboxStore) => (await store.read(mailbox, 0, 10_000)).map(({ bytes }) => bytes.length)
 
-const fillsUp =
-  "%s: a disk that fills up: accepts no more, can be read, also after a restart; with room again, all is well"
-test.for(storeNames)(fillsUp, async (name, context) => {
-  const open = stores[name]
-  const disk = join(folder, `full-disk-${name}`)
+const fillsUp = "a disk that fills up: accepts no more, can be read, also after a restart; with room again, all is well"
+test(fillsUp, async (context) => {
+  const disk = join(folder, "full-disk")
   const unmount = mountTmpfs(context, disk, "500k")
   try {
     const accepted: number[] = []
-    const store = await open(disk, { headroomBytes: 0 })
+    const store = await openSegmentStore(disk, { headroomBytes: 0 })
     const fillUp = async (into: MailboxStore) => {
       for (let bytes = 2000; ; bytes += 100) {
         await append(into, bytes)
@@ -131,7 +127,7 @@ test.for(storeNames)(fillsUp, async (name, context) => {
     } catch {
       // It took what there was.
     }
-    const restarted = await open(disk, { headroomBytes: 0 })
+    const restarted = await openSegmentStore(disk, { headroomBytes: 0 })
     expect(await sizesIn(restarted)).toEqual(accepted)
     // What it gave up of its own to start at all may hold a few more.
     await expect(fillUp(restarted)).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE" })
@@ -139,7 +135,7 @@ test.for(storeNames)(fillsUp, async (name, context) => {
     await restarted.close()
 
     execFileSync("mount", ["-o", "remount,size=8m", disk])
-    const roomy = await open(disk, { headroomBytes: 0 })
+    const roomy = await openSegmentStore(disk, { headroomBytes: 0 })
     expect(await append(roomy, 6000)).toMatchObject({ outcome: "stored" })
     expect(await sizesIn(roomy)).toEqual([...accepted, 6000])
     await roomy.close()
@@ -149,13 +145,12 @@ test.for(storeNames)(fillsUp, async (name, context) => {
 })
 
 const heals =
-  "%s: with headroom a full disk heals by itself: collecting makes room, and acceptance goes on without a restart"
-test.for(storeNames)(heals, async (name, context) => {
-  const open = stores[name]
-  const disk = join(folder, `healing-disk-${name}`)
+  "with headroom a full disk heals by itself: collecting makes room, and acceptance goes on without a restart"
+test(heals, async (context) => {
+  const disk = join(folder, "healing-disk")
   const unmount = mountTmpfs(context, disk, "6m")
   try {
-    const store = await open(disk, { headroomBytes: 3_000_000 })
+    const store = await openSegmentStore(disk, { headroomBytes: 3_000_000 })
     const fillUp = async () => {
       for (;;) await append(store, 5300)
     }

@@ -3,12 +3,12 @@
  * `--die` it ends as if killed, otherwise by closing.
  */
 import { equal } from "../../protocol/bytes.ts"
+import { openSegmentStore } from "../../relay/store-segment.ts"
 import type { MailboxStore } from "../../relay/store.ts"
 import { blindOf, contentOf, deviceOf, mailboxOf, nameOf, say } from "./store-load.ts"
-import { stores, type StoreName } from "./stores.ts"
 
-const [name, folder, run, ...flags] = process.argv.slice(2)
-const store = await stores[name as StoreName](folder!, { headroomBytes: 0 }).catch((error: unknown) => {
+const [folder, run, ...flags] = process.argv.slice(2)
+const store = await openSegmentStore(folder!, { headroomBytes: 0 }).catch((error: unknown) => {
   say("unopened", codeOf(error))
   process.exit(0)
 })
@@ -20,7 +20,7 @@ for (let n = 0; n < 12; n++) {
   const oneTime = [new Uint8Array(Buffer.from(prekey))]
   if (n % 4 === 0) await step("published", prekey, () => store.putPrekeys(deviceOf(0), { reset: false, oneTime }))
   if (n % 4 === 1) await take(store)
-  // An `expire` empties SQLite's write-ahead log, and overwrites what is deleted in segments: of the last step, here.
+  // An `expire` empties the shelf's write-ahead log, and overwrites what is deleted in segments: of the last step, here.
   if (n % 4 === 2) await collectFirst()
   if (n % 4 === 2) await step("emptied", name, () => store.expire(0))
 }

@@ -5,7 +5,7 @@ import { afterEach, expect, test } from "vitest"
 import { base64, concat, hex, utf8 } from "../../protocol/bytes.ts"
 import { encodeLoginFrame } from "../../protocol/frames.ts"
 import { sha3 } from "../../protocol/primitives.ts"
-import { openSqliteStore } from "../../relay/store-sqlite.ts"
+import { openSegmentStore } from "../../relay/store-segment.ts"
 import { inspectStore } from "../../relay/store-inspect.ts"
 import { nodeRandom } from "../../system/node.ts"
 import { relayHost, relayKey, testDevice } from "../support/login.ts"
@@ -29,7 +29,7 @@ const spellings = (value: Uint8Array | string): readonly string[] =>
     : [hex(value), hex(value).toUpperCase(), base64(value).replace(/=+$/, ""), [...value.subarray(0, 8)].join(",")]
 
 test("the log holds no key, name, address, mailbox, content or digest; the store nothing of who submitted", async () => {
-  const store = await openSqliteStore(folder)
+  const store = await openSegmentStore(folder)
   const { relay, dial, directory, server, logged } = await startRelay({
     devices: [kenya, singapore],
     store,

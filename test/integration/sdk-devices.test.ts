@@ -159,7 +159,7 @@ describe("a second device", () => {
 
 describe("a device that is lost", () => {
   test("is let in, served and written to by nobody any more, and what waited for it is gone", async () => {
-    network = await TestNetwork.open({ members: ["kenya", "singapore"], devices: { singapore: 2 }, relay: "sqlite" })
+    network = await TestNetwork.open({ members: ["kenya", "singapore"], devices: { singapore: 2 }, relay: "disk" })
     const kenya = await network.poc("kenya")
     const lost = await network.poc("singapore", { device: 2 })
     const { device: id } = lost.whoami()

@@ -8,7 +8,7 @@ let network: TestNetwork
 let today = 0
 
 beforeEach(async () => {
-  network = await TestNetwork.open({ members: ["kenya", "singapore"], relay: "sqlite" })
+  network = await TestNetwork.open({ members: ["kenya", "singapore"], relay: "disk" })
   today = 0
 })
 afterEach(() => network.close())

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { openSqliteStore } from "../../relay/store-sqlite.ts"
+import { openSegmentStore } from "../../relay/store-segment.ts"
 import { devices, startRelay, stopRelays } from "../support/relay.ts"
 
 export interface RelayUse {
@@ -16,7 +16,7 @@ export interface RelayUse {
 const folder = mkdtempSync(join(tmpdir(), "valise-strangers-"))
 const { server } = await startRelay({
   devices: [devices.kenya, devices.singapore],
-  store: await openSqliteStore(folder),
+  store: await openSegmentStore(folder),
   limits: { strangerSecondsMax: 1 },
 })
 process.on("message", () => {

@@ -46,7 +46,10 @@ export const groups: Record<string, Group> = {
     ],
   },
   mailbox: {
-    sources: ["writer", "reader", "counters", "records"].map((name) => `relay/store-sqlite-${name}.ts`),
-    tests: ["test/unit/store-sqlite-parts.test.ts"],
+    sources: [
+      "relay/store-segment.ts",
+      ...["clean", "index", "log", "open", "read", "record", "scan"].map((name) => `relay/segment-${name}.ts`),
+    ],
+    tests: ["test/mutation/mailbox.ts", "test/unit/segments.test.ts"],
   },
 }

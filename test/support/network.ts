@@ -29,7 +29,7 @@ import { relayLog } from "../../relay/log.ts"
 import { Relay } from "../../relay/relay.ts"
 import { serveRelay, type RelayServer } from "../../relay/server.ts"
 import type { MailboxStore } from "../../relay/store.ts"
-import { openSqliteStore } from "../../relay/store-sqlite.ts"
+import { openSegmentStore } from "../../relay/store-segment.ts"
 import { MemoryDisk } from "../../relay/testing/memory-store.ts"
 import type { Clock, Machine } from "../../system/machine.ts"
 import { nodeClock, nodeDeflate, nodeRandom } from "../../system/node.ts"
@@ -85,7 +85,7 @@ export interface NetworkOptions {
   readonly devices?: Partial<Record<Name, number>>
   readonly rights?: Partial<Record<Name, readonly OfficerRight[]>>
   /** `none`: PoCs that are driven by hand (`inside.ts`) need no sockets. */
-  readonly relay?: "memory" | "sqlite" | "malicious" | "none"
+  readonly relay?: "memory" | "disk" | "malicious" | "none"
   readonly inFront?: InFront
 }
 
@@ -386,7 +386,7 @@ export class TestNetwork {
       log,
     })
     const store =
-      this.#options.relay === "sqlite" ? await openSqliteStore(join(this.folder, "relay")) : new MemoryDisk().open()
+      this.#options.relay === "disk" ? await openSegmentStore(join(this.folder, "relay")) : new MemoryDisk().open()
     const { clock } = this
     const { tlsCertificateHash, hosts = [], tls } = this.inFront ?? {}
     const parts = { realm, host, key, certificate, store, directory: mirror, clock, random: nodeRandom, log }

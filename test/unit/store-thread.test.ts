@@ -1,5 +1,5 @@
 import { expect, test } from "vitest"
-import { StoreThread } from "../../relay/store-sqlite-thread.ts"
+import { StoreThread } from "../../relay/store-thread.ts"
 
 const threadOf = (script: string) =>
   new StoreThread<string, string>(
@@ -9,14 +9,19 @@ const threadOf = (script: string) =>
   )
 const unavailable = { code: "ERR_STORE_UNAVAILABLE", retryable: true }
 
-test("a thread answers in the order of the questions, and is over when it has ended", async () => {
+test("a thread answers in the order of the questions, also that it failed, and is over when it has ended", async () => {
   const echo = threadOf(
-    `parentPort.on("message", (m) => m === "end" ? parentPort.close() : parentPort.postMessage(m + m))`,
+    `parentPort.on("message", (m) => {
+      if (m === "close") parentPort.close()
+      else parentPort.postMessage(m === "b" ? { failed: { code: "ERR_VERSION", message: "no b" } } : { result: m + m })
+    })`,
   )
-  expect(await Promise.all(["a", "b", "c"].map((m) => echo.ask(m)))).toEqual(["aa", "bb", "cc"])
-  await echo.end("end")
+  const [a, b, c] = await Promise.allSettled(["a", "b", "c"].map((m) => echo.ask(m)))
+  expect([a, c]).toMatchObject([{ value: "aa" }, { value: "cc" }])
+  expect(b).toMatchObject({ reason: { code: "ERR_VERSION", message: "no b" } })
+  await echo.end()
   await expect(echo.ask("d")).rejects.toMatchObject(unavailable)
-  await echo.end("end")
+  await echo.end()
 })
 
 test.each([
@@ -27,5 +32,5 @@ test.each([
   const broken = threadOf(script)
   for (const asked of [broken.ask("a"), broken.ask("b")]) await expect(asked).rejects.toMatchObject(unavailable)
   await expect(broken.ask("c")).rejects.toMatchObject(unavailable)
-  await broken.end("end")
+  await broken.end()
 })

@@ -1,6 +1,14 @@
 /** What went wrong with the store, in words that hold nothing of its content; and its way from thread to thread. */
-import { ValiseError } from "../protocol/errors.ts"
-import type { StoreTrouble } from "./store-sqlite-messages.ts"
+import { ValiseError, type ErrorCode } from "../protocol/errors.ts"
+
+/** An error on its way between threads. */
+export interface StoreTrouble {
+  readonly code: ErrorCode
+  readonly message: string
+  readonly hint?: string
+  /** Of SQLite or the system; for whoever looks after the machine. */
+  readonly detail?: string
+}
 
 export function troubleOf(error: unknown): StoreTrouble {
   if (error instanceof ValiseError)
@@ -28,12 +36,11 @@ export function sqliteCodeOf(error: unknown): number | undefined {
 }
 
 export const busy = 5
-export const corrupt = 11
 const meanings = new Map([
   [busy, "another program is writing to the mailbox store"],
   [10, "the disk failed a read, a write or a sync of the mailbox store"],
-  [corrupt, "the mailbox store's file is damaged"],
+  [11, "the mailbox store's file is damaged"],
   [13, "the disk of the mailbox store is full"],
   [14, "the mailbox store's file cannot be opened"],
-  [26, "the file is not a mailbox store, or its beginning is damaged"],
+  [26, "the file is not a mailbox store's, or its beginning is damaged"],
 ])
