@@ -164,7 +164,7 @@ export async function startRelay(
   opened.defer(() => store.close())
   const hash = tlsCertificate === undefined ? undefined : () => tlsCertificateHash(tlsCertificate)
   hash?.()
-  const { certificate } = record
+  const certificate = () => certificateNow(mirror, record)
   const parts = { realm: anchor.realm, host, key, certificate, store, directory: mirror, clock, random, log }
   const relay = new Relay({ ...parts, ...(hash && { tlsCertificateHash: hash }) })
   await mirror.follow((device, mailbox) => relay.deviceLeft(device, mailbox))
@@ -177,6 +177,12 @@ export async function startRelay(
   })
   opened.defer(() => server.close())
   return { record, server }
+}
+
+/** The log's newest for the key that this relay has: a renewed one counts without a restart. */
+function certificateNow(mirror: DirectoryMirror, atStart: RelayRecord): Uint8Array {
+  const now = mirror.relay()
+  return now && equal(now.key, atStart.key) ? now.certificate : atStart.certificate
 }
 
 /** A relay whose clock is off would refuse good papers and date receipts wrongly. */
