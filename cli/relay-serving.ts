@@ -151,6 +151,9 @@ export async function startRelay(
 ): Promise<{ readonly record: RelayRecord; readonly server: RelayServer }> {
   const { anchor, folder, host, key, log, source, tls, tlsCertificate } = start
   const { clock, random } = nodeMachine
+  // Its lock keeps a second relay out, also of the copy of the log.
+  const store = await openSegmentStore(folder)
+  opened.defer(() => store.close())
   const kept = logFolder(join(folder, "log"))
   const mirror = new DirectoryMirror({ anchor, source, clock, log, host, ...(start.keepsLog && { keep: kept.keep }) })
   opened.defer(() => mirror.stop())
@@ -160,8 +163,6 @@ export async function startRelay(
     if (!isAway) throw error
   })
   const record = requireListed(mirror.relay(), key.publicKey, seconds(clock))
-  const store = await openSegmentStore(folder)
-  opened.defer(() => store.close())
   const hash = tlsCertificate === undefined ? undefined : () => tlsCertificateHash(tlsCertificate)
   hash?.()
   const certificate = () => certificateNow(mirror, record)
@@ -169,12 +170,14 @@ export async function startRelay(
   const relay = new Relay({ ...parts, ...(hash && { tlsCertificateHash: hash }) })
   await mirror.follow((device, mailbox) => relay.deviceLeft(device, mailbox))
   const config = start.configFor(record)
-  const server = await serveRelay({ relay, config, clock, log, ...(tls && { tls }) }).catch((cause: unknown) => {
-    throw new ValiseError("ERR_USAGE", `the relay cannot listen on port ${config.port} of ${config.address}`, {
-      cause,
-      hint: "another program has it, or this machine has no such address",
-    })
-  })
+  const server = await serveRelay({ relay, config, clock, log, ...(tls && { tls }) }).catch(
+    (cause: NodeJS.ErrnoException) => {
+      throw new ValiseError("ERR_USAGE", `the relay cannot listen on port ${config.port} of ${config.address}`, {
+        cause,
+        hint: `${cause.code}: another program has it, this machine has no such address, or it is not for everybody (below 1024)`,
+      })
+    },
+  )
   opened.defer(() => server.close())
   return { record, server }
 }
