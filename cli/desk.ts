@@ -1,6 +1,6 @@
 /** The directory's desk: whoever may read and write its folder. While the service runs, through its socket; otherwise the folder itself. */
 import { existsSync } from "node:fs"
-import { join } from "node:path"
+import { join, relative } from "node:path"
 import { Directory } from "../directory/directory.ts"
 import { durableFiles } from "../directory/files.ts"
 import type { ServiceLog } from "../directory/log.ts"
@@ -18,7 +18,12 @@ export interface Desk {
   readonly directory: DirectoryClient
 }
 
-export const deskSocket = (folder: string): string => join(folder, "desk")
+/** Names of sockets are short, some 100 characters: the way from here may be shorter than that from the root. */
+export function deskSocket(folder: string): string {
+  const path = join(folder, "desk")
+  const fromHere = relative(process.cwd(), path)
+  return fromHere.length < path.length ? fromHere : path
+}
 
 /** Throws `ERR_NOT_FOUND` if there is no directory in the folder. */
 export async function withDesk<T>(folder: string, use: (desk: Desk) => Promise<T>): Promise<T> {
@@ -47,8 +52,7 @@ export interface OpenedService {
 export async function openService(folder: string, log: ServiceLog): Promise<OpenedService> {
   const directory = await Directory.open(folder, nodeMachine)
   try {
-    const nominations = await Nominations.open(durableFiles(join(folder, "nominations")))
-    const service = new Service({ directory, nominations, machine: nodeMachine, log })
+    const service = await serviceOn(folder, directory, log)
     return {
       directory,
       service,
@@ -61,6 +65,12 @@ export async function openService(folder: string, log: ServiceLog): Promise<Open
     await directory.close()
     throw error
   }
+}
+
+/** The service of a directory that is open already. */
+export async function serviceOn(folder: string, directory: Directory, log: ServiceLog): Promise<Service> {
+  const nominations = await Nominations.open(durableFiles(join(folder, "nominations")))
+  return new Service({ directory, nominations, machine: nodeMachine, log })
 }
 
 const clientsOf = (http: Http): Desk => ({

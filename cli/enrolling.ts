@@ -88,9 +88,10 @@ async function begin(
   const { realm } = readTrustFile(trust)
   const officer = { title: options.officerTitle, rights: dutyRights }
   const made = { poc, realm, relay, trust, officer, directory: options.directory }
+  const { relay: relayUrl } = options
   await makeHome(
     home,
-    { ...made, ...(given !== undefined && { passphrase: given }) },
+    { ...made, ...(given !== undefined && { passphrase: given }), ...(relayUrl !== undefined && { relayUrl }) },
     async ({ folder, becomePoc }) => {
       const { key, manifest } = await becomePoc()
       const request = enrolmentStructure.encode({ v: 1, poc, ...key, manifest, trust: trustHash(trustFile) })
@@ -146,22 +147,25 @@ async function logged(
 
 const pauseMaxMs = 10_000
 
-/** Publishes this device's prekeys, so that peers can write to it. The relay learns of it from the log within seconds. */
-async function comeOnLine(options: EnrolOptions): Promise<void> {
+/**
+ * Publishes this device's prekeys, so that peers can write to it; the relay finds it in the log when it logs in. Resolves
+ * to whether it came so far: a relay that cannot be reached now is for later, the device is in the directory all the same.
+ */
+export async function comeOnLine(options: HomeOptions): Promise<boolean> {
   const poc = await openHome(options, true)
   const patience = AbortSignal.any([options.stop, AbortSignal.timeout(onLineMaxMs)])
   try {
-    await poc.until(() => (poc.ready ? true : undefined), patience)
+    return await poc.until(() => (poc.ready ? true : undefined), patience)
   } catch (error) {
-    // A relay that cannot be reached now is for later: the home is in the directory all the same.
-    if (!(error instanceof ValiseError) || error.code !== "ERR_ABORTED") throw error
+    if (error instanceof ValiseError && error.code === "ERR_ABORTED") return false
+    throw error
   } finally {
     await poc.close()
   }
 }
 
-/** Two looks of the relay at the log, and a login. */
-const onLineMaxMs = 60_000
+/** Some refused logins, until the relay has looked at the log; a slow line gets its time. */
+const onLineMaxMs = 30_000
 
 /** The log decides, not what the directory answers. */
 async function finish(options: EnrolOptions, client: DirectoryClient, request: Uint8Array): Promise<void> {

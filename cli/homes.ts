@@ -1,6 +1,6 @@
 /** Where a PoC's installation lies: a home folder of its own, or one of the sandbox's by `--as`. */
-import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs"
-import { join, resolve } from "node:path"
+import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs"
+import { basename, join, resolve } from "node:path"
 import { createInterface } from "node:readline/promises"
 import { z } from "zod"
 import { openPoc, type Poc } from "../client-sdk/index.ts"
@@ -49,7 +49,7 @@ export function findHome(options: Pick<HomeOptions, "as" | "data" | "home">): Ho
   const path = join(folder, "home.json")
   if (!existsSync(path))
     throw new ValiseError("ERR_USAGE", `there is no home at ${folder}`, {
-      hint: options.as === undefined ? "a home holds a file home.json" : "start the sandbox once: npm start -- --once",
+      hint: options.as === undefined ? "a home holds a file home.json" : whoIsThere(options.data),
     })
   const parsed = homeFileShape.safeParse(readJson(path))
   if (!parsed.success) throw new ValiseError("ERR_VAULT", `${path} is damaged`, { cause: parsed.error })
@@ -88,6 +88,20 @@ export function writeHome({ folder, file }: HomePlace): void {
 
 /** The folder of a sandbox's PoC, by `state/role`. */
 export const sandboxHome = (data: string, as: string): string => join(data, "pocs", as.split("/").slice(0, 2).join("-"))
+
+/** The folders of all homes in a sandbox. */
+export function sandboxHomes(data: string): readonly string[] {
+  const pocs = join(data, "pocs")
+  const folders = existsSync(pocs) ? readdirSync(pocs).map((name) => join(pocs, name)) : []
+  return folders.filter((folder) => existsSync(join(folder, "home.json"))).toSorted()
+}
+
+function whoIsThere(data: string): string {
+  const names = sandboxHomes(data).map((folder) => basename(folder).replace("-", "/"))
+  return names.length > 0
+    ? `the sandbox in ${data} has ${names.join(", ")}`
+    : "start the sandbox once: npm start -- --once"
+}
 
 export async function passphrase(
   options: Pick<HomeOptions, "passphraseFile" | "input" | "stop">,

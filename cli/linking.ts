@@ -17,14 +17,15 @@ import { offerCodeBytes, serviceLimits, type DeviceOffer } from "../pki/director
 import { DirectoryClient } from "../pki/directory-client.ts"
 import { nodeHttp } from "../system/node-http.ts"
 import { nodeClock, nodeRandom } from "../system/node.ts"
-import { readDirectory } from "./enrolling.ts"
-import { findHome, passphrase, type HomeOptions } from "./homes.ts"
+import { comeOnLine, readDirectory } from "./enrolling.ts"
+import { findHome, passphrase, sandboxHome, type HomeOptions } from "./homes.ts"
 import { dutyRights, makeHome } from "./making.ts"
 import { directoryOf, pocSecret, withHome, withVault } from "./own-keys.ts"
 
 export interface LinkOptions extends HomeOptions {
   readonly poc: string
-  readonly directory: string
+  /** In a sandbox its PoC's own home says where. */
+  readonly directory?: string
   readonly officerTitle: string
 }
 
@@ -40,10 +41,11 @@ const pauseMs = 1000
 
 /**
  * The same command again goes on with the same keys, under another code.
- * @param told once the device waits under its code. Resolves when the log lists it. Throws `ERR_ABORTED` or `ERR_TIMEOUT`.
+ * @param told once the device waits under its code. Resolves when the log lists it: to whether peers can write to it by
+ * now. Throws `ERR_ABORTED` or `ERR_TIMEOUT`.
  */
-export async function linkDevice(options: LinkOptions, told: (offered: Offered) => void): Promise<void> {
-  const { home } = options
+export async function linkDevice(options: LinkOptions, told: (offered: Offered) => void): Promise<boolean> {
+  const home = options.as === undefined ? options.home : sandboxHome(options.data, options.as)
   if (home === undefined) throw new ValiseError("ERR_USAGE", "where shall the home be?", { hint: "give --home DIR" })
   if (!existsSync(resolve(home))) await begin(home, options)
   const pending = join(home, offerFile)
@@ -60,10 +62,12 @@ export async function linkDevice(options: LinkOptions, told: (offered: Offered) 
     await listed(new Mirror(vault, nodeClock, trust), client, device, options.stop)
   })
   rmSync(pending)
+  return await comeOnLine(options)
 }
 
 async function begin(home: string, options: LinkOptions): Promise<void> {
-  const client = new DirectoryClient(options.directory, nodeHttp)
+  const { directory, relayUrl } = addressesOf(options)
+  const client = new DirectoryClient(directory, nodeHttp)
   const trust = fromUtf8(await client.trustFile())
   const { address: poc, manifest } = (await readDirectory(client, trust)).resolve(options.poc)
   const relay = manifest?.devices[0]?.relay
@@ -72,13 +76,24 @@ async function begin(home: string, options: LinkOptions): Promise<void> {
   const given = options.passphraseFile === undefined ? undefined : await passphrase(options, poc)
   const { realm } = readTrustFile(trust)
   const officer = { title: options.officerTitle, rights: dutyRights }
-  const made = { poc, realm, relay, trust, officer, directory: options.directory }
+  const made = { poc, realm, relay, trust, officer, directory }
   await makeHome(
     home,
-    { ...made, ...(given !== undefined && { passphrase: given }) },
+    { ...made, ...(given !== undefined && { passphrase: given }), ...(relayUrl !== undefined && { relayUrl }) },
     async ({ folder, officer, vault }) =>
       writeFileSync(join(folder, offerFile), makeOffer(vault, [officer]), { mode: 0o600 }),
   )
+}
+
+/** Where directory and relay are reached: as given, or where they are for that PoC of the sandbox. */
+function addressesOf({ as, data, directory, poc, relay }: LinkOptions): {
+  readonly directory: string
+  readonly relayUrl: string | undefined
+} {
+  const beside = as === undefined ? undefined : findHome({ as: poc, data }).file
+  const url = directory ?? beside?.directory
+  if (url !== undefined) return { directory: url, relayUrl: relay ?? beside?.relay }
+  throw new ValiseError("ERR_USAGE", "where is the directory?", { hint: "give --directory https://…" })
 }
 
 async function listed(mirror: Mirror, client: DirectoryClient, device: DeviceId, stop: AbortSignal): Promise<void> {

@@ -35,6 +35,8 @@ export interface NewHome {
   readonly officer: { readonly title: string; readonly rights: readonly OfficerRight[] }
   /** Where the directory's service is reached. */
   readonly directory?: string
+  /** Where the relay is reached, if not where the directory lists it. */
+  readonly relayUrl?: string
 }
 
 export interface MadeHome {
@@ -96,6 +98,7 @@ async function filled<T>(folder: string, home: NewHome, finish: (made: MadeHome)
       officerKeyFile: "officer.key",
       ...(existsSync(join(folder, "poc.key")) && { pocKeyFile: "poc.key" }),
       ...(home.directory !== undefined && { directory: home.directory }),
+      ...(home.relayUrl !== undefined && { relay: home.relayUrl }),
     }
     writeHome({ folder, file })
     return result

@@ -151,6 +151,9 @@ export async function startRelay(
 ): Promise<{ readonly record: RelayRecord; readonly server: RelayServer }> {
   const { anchor, folder, host, key, log, source, tls, tlsCertificate } = start
   const { clock, random } = nodeMachine
+  // Its lock keeps a second relay out, also of the copy of the log.
+  const store = await openSegmentStore(folder, { onDecayed: () => log.warn("store.quarantined", { count: 1 }) })
+  opened.defer(() => store.close())
   const kept = logFolder(join(folder, "log"))
   const mirror = new DirectoryMirror({ anchor, source, clock, log, host, ...(start.keepsLog && { keep: kept.keep }) })
   opened.defer(() => mirror.stop())
@@ -160,23 +163,29 @@ export async function startRelay(
     if (!isAway) throw error
   })
   const record = requireListed(mirror.relay(), key.publicKey, seconds(clock))
-  const store = await openSegmentStore(folder, { onDecayed: () => log.warn("store.quarantined", { count: 1 }) })
-  opened.defer(() => store.close())
   const hash = tlsCertificate === undefined ? undefined : () => tlsCertificateHash(tlsCertificate)
   hash?.()
-  const { certificate } = record
+  const certificate = () => certificateNow(mirror, record)
   const parts = { realm: anchor.realm, host, key, certificate, store, directory: mirror, clock, random, log }
   const relay = new Relay({ ...parts, ...(hash && { tlsCertificateHash: hash }) })
   await mirror.follow((device, mailbox) => relay.deviceLeft(device, mailbox))
   const config = start.configFor(record)
-  const server = await serveRelay({ relay, config, clock, log, ...(tls && { tls }) }).catch((cause: unknown) => {
-    throw new ValiseError("ERR_USAGE", `the relay cannot listen on port ${config.port} of ${config.address}`, {
-      cause,
-      hint: "another program has it, or this machine has no such address",
-    })
-  })
+  const server = await serveRelay({ relay, config, clock, log, ...(tls && { tls }) }).catch(
+    (cause: NodeJS.ErrnoException) => {
+      throw new ValiseError("ERR_USAGE", `the relay cannot listen on port ${config.port} of ${config.address}`, {
+        cause,
+        hint: `${cause.code}: another program has it, this machine has no such address, or it is not for everybody (below 1024)`,
+      })
+    },
+  )
   opened.defer(() => server.close())
   return { record, server }
+}
+
+/** The log's newest for the key that this relay has: a renewed one counts without a restart. */
+function certificateNow(mirror: DirectoryMirror, atStart: RelayRecord): Uint8Array {
+  const now = mirror.relay()
+  return now && equal(now.key, atStart.key) ? now.certificate : atStart.certificate
 }
 
 /** A relay whose clock is off would refuse good papers and date receipts wrongly. */

@@ -1,6 +1,7 @@
 /** What the programs that serve have in common: TLS files, and where their log goes. */
 import { X509Certificate } from "node:crypto"
 import { appendFileSync, readFileSync } from "node:fs"
+import { createSecureContext } from "node:tls"
 import { ValiseError } from "../protocol/errors.ts"
 import { sha3 } from "../protocol/primitives.ts"
 import type { Hash } from "../protocol/address.ts"
@@ -11,12 +12,21 @@ export interface TlsFiles {
   readonly tlsKey?: string
 }
 
-/** Throws `ERR_USAGE` if only one is given, or one cannot be read. */
+/** Throws `ERR_USAGE` if only one is given, one cannot be read, or they are not a certificate and its key. */
 export function readTls({ tlsCert, tlsKey }: TlsFiles): { readonly cert: string; readonly key: string } | undefined {
   if (tlsCert === undefined && tlsKey === undefined) return undefined
   if (tlsCert === undefined || tlsKey === undefined)
     throw new ValiseError("ERR_USAGE", "TLS needs a certificate and its key", { hint: "give --tls-cert and --tls-key" })
-  return { cert: pem(tlsCert), key: pem(tlsKey) }
+  const files = { cert: pem(tlsCert), key: pem(tlsKey) }
+  try {
+    createSecureContext(files)
+  } catch (cause) {
+    throw new ValiseError("ERR_USAGE", `${tlsCert} and ${tlsKey} are not a certificate and its key`, {
+      cause,
+      hint: "both are PEM files; the key has no passphrase",
+    })
+  }
+  return files
 }
 
 /** The SHA3-256 of the first certificate (DER) in a PEM file, which is the one that a TLS server shows. */
@@ -29,10 +39,26 @@ export function tlsCertificateHash(path: string): Hash {
   }
 }
 
-/** Lines for `pino`: a file, or stderr. */
-export const logDestination = (path: string | undefined): { write(line: string): void } => ({
-  write: (line) => void (path === undefined ? process.stderr.write(line) : appendFileSync(path, line, { mode: 0o600 })),
-})
+/** Lines for `pino`: a file, or stderr. Throws `ERR_USAGE` if the file cannot be written to. */
+export function logDestination(path: string | undefined): { write(line: string): void } {
+  if (path === undefined) return process.stderr
+  const write = (line: string): void => appendFileSync(path, line, { mode: 0o600 })
+  try {
+    write("")
+  } catch (cause) {
+    throw new ValiseError("ERR_USAGE", `the log ${path} cannot be written to`, { cause })
+  }
+  return {
+    write: (line) => {
+      try {
+        write(line)
+      } catch {
+        // A full disk must not end what can still be served.
+        process.stderr.write(line)
+      }
+    },
+  }
+}
 
 /** Resolves when the signal aborts. */
 export function ended(stop: AbortSignal): Promise<void> {

@@ -1,5 +1,13 @@
 /** Results in words for a duty officer. Text that others wrote goes through `safe` before it reaches a terminal. */
-import type { ConsentView, Contact, Identity, MessageView, Notice, RecipientStatus } from "../client-sdk/index.ts"
+import type {
+  ConsentView,
+  Contact,
+  Identity,
+  LinkStatus,
+  MessageView,
+  Notice,
+  RecipientStatus,
+} from "../client-sdk/index.ts"
 import { faint, safe, strong, table } from "./io.ts"
 
 export function whoamiWords(identity: Identity): string {
@@ -100,14 +108,35 @@ export function messageWords(view: MessageView, others: readonly MessageView[] =
 const seenWords = ({ acknowledged, acknowledgedBy }: MessageView): string =>
   `seen and signed for: ${acknowledged}${acknowledgedBy ? `, by "${safe(acknowledgedBy)}"` : ""}`
 
-export function sentWords(view: MessageView, accepted: boolean): string {
-  const id = strong(view.id.slice(0, 8))
-  if (accepted) return `${id} is sealed, and the relay has signed that it stores it for ${view.to.join(", ")}`
-  return (
-    `${id} is durable in the outbox, but not at the relay yet. It goes out by itself when the relay can be reached` +
-    ` and the process that holds the line (or this command) runs.`
-  )
+/** What is known when a verb's waiting for the relay is over. */
+export interface Outcome {
+  readonly accepted: boolean
+  readonly link: LinkStatus
 }
+
+export function sentWords(view: MessageView, outcome: Outcome): string {
+  const id = strong(view.id.slice(0, 8))
+  if (outcome.accepted) return `${id} is sealed, and the relay has signed that it stores it for ${view.to.join(", ")}`
+  return [`${id} is durable in the outbox, but not at the relay yet.`, ...waitingWords(outcome)].join("\n")
+}
+
+/** Why something is not at the relay when the waiting is over; nothing if it is. */
+export function waitingWords({ accepted, link }: Outcome): readonly string[] {
+  if (accepted) return []
+  return [`${capital(whyNot(link))}. It goes out by itself once that changes, while this home is on line.`]
+}
+
+function whyNot(link: LinkStatus): string {
+  if (link.state === "live") return "the relay is there, but has not signed for all of it yet"
+  if (link.state === "elsewhere") return "another process of this home talks to the relay, and waits for its receipt"
+  if (link.state !== "offline") return "the relay has not answered yet"
+  if (link.reason === "ERR_LOGIN")
+    return "the relay refuses this device: the directory does not list it, not yet or no longer"
+  if (link.reason === "ERR_UNTRUSTED") return "what answers is not the relay that the directory lists"
+  return `the relay cannot be reached (${link.reason})`
+}
+
+const capital = (words: string): string => words[0]!.toUpperCase() + words.slice(1)
 
 export function consentWords(view: ConsentView): string {
   const lines = [

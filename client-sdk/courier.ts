@@ -180,6 +180,7 @@ export class Courier {
   }
 
   #live(welcome: Welcome): void {
+    void this.#attempt(async () => this.#parts.home.withdrawNotice(unlistedText))
     this.#held.clear()
     this.#setAside.clear()
     this.#quietSince = this.#nowMs
@@ -408,8 +409,7 @@ export class Courier {
 
   /** The log cannot be asked of a relay that refuses the login, so a device that was removed learns no more than this. */
   #tellUnlisted(): void {
-    const text = "the relay refuses this device: the directory does not list it, not yet or no longer"
-    void this.#attempt(async () => this.#parts.home.noticeOnce("not-listed", text))
+    void this.#attempt(async () => this.#parts.home.noticeOnce("not-listed", unlistedText))
   }
 
   /** For `drain`: whether anything is on its way that this process could bring further. */
@@ -419,6 +419,7 @@ export class Courier {
   }
 }
 
+const unlistedText = "the relay refuses this device: the directory does not list it, not yet or no longer"
 const rollBackText =
   "this vault went back in time (a restored copy, or two copies running): it starts anew, and what was sealed to it before must be sent again"
 

@@ -147,6 +147,15 @@ export class Home {
     if (!isTold) this.commit((tx, notices) => this.notice(tx, notices, kind, text))
   }
 
+  /** It is no longer true; if it comes true again, it is told again. */
+  withdrawNotice(text: string): void {
+    const told = this.vault.read((tx) => [...tx.list("notices")].filter(([, row]) => row.text === text))
+    if (told.length === 0) return
+    this.vault.transaction((tx) => {
+      for (const [key] of told) tx.delete("notices", key)
+    })
+  }
+
   close(): void {
     this.#officer?.key.erase()
     this.deviceKey.erase()

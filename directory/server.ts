@@ -116,9 +116,12 @@ function listening(server: Server, where: { path: string } | { host: string; por
     server.once("error", (cause: NodeJS.ErrnoException) => {
       const place = "port" in where ? `port ${where.port} of ${where.host}` : where.path
       reject(
-        new ValiseError("ERR_USAGE", `the directory cannot listen on ${place}: ${cause.code}`, {
+        new ValiseError("ERR_USAGE", `the directory cannot listen on ${place}`, {
           cause,
-          hint: "another program has it, or this machine has no such address",
+          hint:
+            "port" in where
+              ? `${cause.code}: another program has it, this machine has no such address, or it is not for everybody (below 1024)`
+              : `${cause.code}: the path of a socket has some 100 characters at most; choose another folder, or go nearer to it`,
         }),
       )
     })

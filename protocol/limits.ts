@@ -137,6 +137,8 @@ export const chosen = {
   logEntriesPerAnswer: 256,
   /** How often a relay looks for new log entries: so late, at most, it learns of a revocation. */
   mirrorEverySeconds: 15,
+  /** It looks sooner if a device that it does not know logs in, but not sooner than this after the last look: strangers can. */
+  mirrorSoonestSeconds: 2,
   /** How long a relay that goes away waits for what is under way. */
   drainSecondsMax: 10,
   /** What it asks the devices to wait before they come back. */

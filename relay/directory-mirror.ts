@@ -48,7 +48,11 @@ export class DirectoryMirror implements DirectoryView {
   #checkpoint: Uint8Array | undefined
   /** Devices that were ever listed here, until they have been told to have left. */
   readonly #listed = new Map<string, ListedHere>()
+  #onLeft: OnLeft = async () => {}
+  #lookedAtMs = 0
+  /** While the next look is planned: not before `follow`, and not while one is under way. */
   #cancelNext: (() => void) | undefined
+  #turn: Promise<void> = Promise.resolve()
   #stopped = false
 
   constructor(parts: MirrorParts) {
@@ -80,7 +84,13 @@ export class DirectoryMirror implements DirectoryView {
    * Takes over what is new. Throws `ERR_DIRECTORY_SPLIT` if the log contradicts what it said before, and as
    * `openCheckpoint` and the source do; then the copy stays as it was.
    */
-  async sync(): Promise<void> {
+  sync(): Promise<void> {
+    const turn = this.#turn.then(() => this.#sync())
+    this.#turn = turn.catch(() => {})
+    return turn
+  }
+
+  async #sync(): Promise<void> {
     const before = this.size
     await this.#take(this.#parts.source)
     const checkpoint = this.#checkpoint
@@ -127,6 +137,9 @@ export class DirectoryMirror implements DirectoryView {
   async follow(onLeft: OnLeft): Promise<void> {
     const { clock, log } = this.#parts
     this.#cancelNext?.()
+    this.#cancelNext = undefined
+    this.#onLeft = onLeft
+    this.#lookedAtMs = clock.monotonic()
     try {
       await this.sync()
       await this.#tellLeft(onLeft)
@@ -134,12 +147,31 @@ export class DirectoryMirror implements DirectoryView {
       if (error instanceof ValiseError) log.warn("directory.refused", { code: error.code })
       else log.fault(error)
     }
-    if (!this.#stopped) this.#cancelNext = clock.after(chosen.mirrorEverySeconds * 1000, () => void this.follow(onLeft))
+    this.#nextLook(chosen.mirrorEverySeconds)
+  }
+
+  /** Brings the next look forward: a device that has just been listed is not kept waiting, nor the directory flooded. */
+  lookSoon(): void {
+    if (this.#cancelNext) this.#nextLook(chosen.mirrorSoonestSeconds)
   }
 
   stop(): void {
     this.#stopped = true
     this.#cancelNext?.()
+    this.#cancelNext = undefined
+  }
+
+  /** @param afterSeconds since the last one began */
+  #nextLook(afterSeconds: number): void {
+    const { clock } = this.#parts
+    this.#cancelNext?.()
+    this.#cancelNext = undefined
+    if (this.#stopped) return
+    const inMs = Math.max(0, this.#lookedAtMs + afterSeconds * 1000 - clock.monotonic())
+    this.#cancelNext = clock.after(inMs, () => {
+      this.#cancelNext = undefined
+      void this.follow(this.#onLeft)
+    })
   }
 
   #served(record: DeviceRecord | undefined): ServedDevice | undefined {

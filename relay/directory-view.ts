@@ -18,6 +18,8 @@ export interface DirectoryView {
   /** A device that is listed now, with this relay in its address. Revoked, suspended and unknown are alike `undefined`. */
   device(id: DeviceId): ServedDevice | undefined
   deviceOfMailbox(mailbox: MailboxId): ServedDevice | undefined
+  /** Somebody asks for a device that is not listed: the log may have grown since the last look. Cheap, whoever asks how often. */
+  lookSoon(): void
   /** Log entries that `log` can serve. */
   readonly size: number
   /** The log as this relay has verified it. */

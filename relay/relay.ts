@@ -22,8 +22,8 @@ export interface RelayParts {
   /** The one host under which the directory lists this relay. */
   readonly host: string
   readonly key: SigningKey
-  /** DER. */
-  readonly certificate: Uint8Array
+  /** DER; asked for at every login, because it is renewed while the relay serves. */
+  readonly certificate: () => Uint8Array
   readonly store: MailboxStore
   readonly directory: DirectoryView
   readonly clock: Clock

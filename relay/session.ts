@@ -60,9 +60,13 @@ export class Session implements Submitter {
     this.#connection = new RelayConnection({
       realm: core.realm,
       key: core.key,
-      certificate: core.certificate,
+      certificate: core.certificate(),
       hosts: [core.host],
-      deviceKey: (device) => core.directory.device(device)?.key,
+      deviceKey: (device) => {
+        const known = core.directory.device(device)
+        if (!known) core.directory.lookSoon()
+        return known?.key
+      },
       random: (length) => core.random.bytes(length),
       hashOf: (envelope) => core.digests.of(envelope),
     })

@@ -26,6 +26,7 @@ const byMailbox = new Map(served.map((row) => [hex(row.mailbox), row]))
 const directory: DirectoryView = {
   device: (id) => byDevice.get(hex(id)),
   deviceOfMailbox: (mailbox) => byMailbox.get(hex(mailbox)),
+  lookSoon: () => undefined,
   size: 0,
   log: { checkpoint: async () => new Uint8Array(0), entries: async () => [] },
 }
@@ -43,7 +44,7 @@ const relay = new Relay({
   realm,
   host: relayHost,
   key: relayKey,
-  certificate: relayCertificate,
+  certificate: () => relayCertificate,
   store,
   directory,
   clock,

@@ -21,8 +21,8 @@ import type { ManifestDevice, ManifestOfficer, OfficerRight } from "../../protoc
 import { SigningKey } from "../../protocol/primitives.ts"
 import type { Signed } from "../../protocol/statement.ts"
 import { nodeMachine } from "../../system/node.ts"
-import { sandboxHome, writeHome, type HomeFile } from "../homes.ts"
-import { automaticTitle, cast, officerTitle, realm, relayHost, type Name } from "./agencies.ts"
+import { findHome, sandboxHome, sandboxHomes, writeHome, type HomeFile } from "../homes.ts"
+import { automaticTitle, cast, names, officerTitle, realm, relayHost, type Name } from "./agencies.ts"
 
 const pocKeyFile = "poc.key"
 const duty: readonly OfficerRight[] = ["acknowledge", "release", "consent", "attest"]
@@ -89,8 +89,24 @@ export async function settleHome(data: string, name: Name, trust: string): Promi
   writeHomeFile(data, name)
 }
 
-/** @param relay where the relay is reached in this run */
-export function writeHomeFile(data: string, name: Name, relay?: string): void {
+/** Where both are reached in this run of the sandbox. */
+export interface Addresses {
+  readonly directory: string
+  readonly relay: string
+}
+
+/** Tells every home, also those of devices that were linked since, where directory and relay are now. */
+export function writeAddresses(data: string, addresses: Addresses): void {
+  for (const name of names) writeHomeFile(data, name, addresses)
+  const own = new Set(names.map((name) => folderOf(data, name)))
+  for (const folder of sandboxHomes(data)) {
+    if (own.has(folder)) continue
+    const { file } = findHome({ home: folder, data })
+    writeHome({ folder, file: { ...file, ...addresses } })
+  }
+}
+
+function writeHomeFile(data: string, name: Name, addresses?: Addresses): void {
   const file: HomeFile = {
     v: 1,
     poc: addressOf(name),
@@ -98,7 +114,7 @@ export function writeHomeFile(data: string, name: Name, relay?: string): void {
     keyFile: "device-1.key",
     officerKeyFile: "officer.key",
     pocKeyFile,
-    ...(relay && { relay }),
+    ...addresses,
   }
   writeHome({ folder: folderOf(data, name), file })
 }

@@ -1,5 +1,5 @@
 /**
- * The sandbox's network: directory, relay on a loopback socket, the Secretariat's PoC and the agencies' PoCs, each with its
+ * The sandbox's network: directory and relay on loopback sockets, the Secretariat's PoC and the agencies' PoCs, each with its
  * own vault and keys, all in one folder. A second start goes on with the same keys and history; what has expired is
  * renewed by those who hold the keys.
  */
@@ -8,7 +8,9 @@ import { join } from "node:path"
 import { openPoc, ValiseError, type Poc } from "../../client-sdk/index.ts"
 import { nextManifest, withPocKey } from "../../client-sdk/enrol.ts"
 import { Directory } from "../../directory/directory.ts"
+import { serviceLog, type ServiceLog } from "../../directory/log.ts"
 import type { Proposal } from "../../directory/proposals.ts"
+import { serveDirectory } from "../../directory/server.ts"
 import { fixed } from "../../protocol/limits.ts"
 import { signMember } from "../../protocol/manifest.ts"
 import { bodyStructures, entryStructure, signApproval } from "../../pki/entries.ts"
@@ -19,8 +21,10 @@ import { parseRelayConfig } from "../../relay/config.ts"
 import { relayLog } from "../../relay/log.ts"
 import { seconds } from "../../system/machine.ts"
 import { nodeMachine } from "../../system/node.ts"
+import { deskSocket, serviceOn } from "../desk.ts"
 import { findHome, type HomePlace } from "../homes.ts"
 import { relayKey, startRelay as startRelayIn } from "../relay-serving.ts"
+import { logDestination } from "../serving.ts"
 import {
   addressOf,
   approvers,
@@ -30,7 +34,7 @@ import {
   settleHome,
   withApprover,
   withVault,
-  writeHomeFile,
+  writeAddresses,
 } from "./home.ts"
 import { automaticTitle, cast, names, realm, relayHost, type Name } from "./agencies.ts"
 
@@ -64,9 +68,13 @@ export class Network {
       : await makeNetwork(folder, told)
     opened.defer(() => directory.close())
     await renew(folder, directory, told)
-    const url = await startRelay(folder, directory, port, opened)
-    for (const name of names) writeHomeFile(folder, name, url)
     const pocs: Partial<Record<Name, Poc>> = {}
+    const source = directory.logSource()
+    // One that is closed at this moment reads the log when it is back.
+    const everybodyReads = (): void => Object.values(pocs).forEach((poc) => void poc.syncLog(source).catch(() => {}))
+    const directoryUrl = await serveDirectoryIn(folder, directory, opened, everybodyReads)
+    const url = await startRelay(folder, directory, port, opened)
+    writeAddresses(folder, { directory: directoryUrl, relay: url })
     opened.defer(async () => {
       await Promise.all(Object.values(pocs).map((poc) => poc.close()))
     })
@@ -236,6 +244,29 @@ async function caEnds(directory: Directory): Promise<number> {
   )
   const newest = entries.findLast(({ kind }) => kind === "ca")
   return newest ? readCertificate(bodyStructures.ca.decode(newest.body).certificate).notAfter : 0
+}
+
+/** Serves the directory to commands in other terminals; its address. @param grown called when they have changed it */
+async function serveDirectoryIn(
+  folder: string,
+  directory: Directory,
+  opened: AsyncDisposableStack,
+  grown: () => void,
+): Promise<string> {
+  const place = join(folder, "directory")
+  const file = serviceLog(logDestination(join(folder, "directory.log")))
+  const log: ServiceLog = {
+    ...file,
+    info: (event, fields) => {
+      file.info(event, fields)
+      if (event === "entry.logged") grown()
+    },
+  }
+  const service = await serviceOn(place, directory, log)
+  const where = { host: "127.0.0.1", port: 0, proxies: [], deskSocket: deskSocket(place) }
+  const server = await serveDirectory({ service, ...where, log })
+  opened.defer(() => server.close())
+  return server.url
 }
 
 /** Starts the relay; what must be closed later goes onto the stack. Its address, e.g. `ws://127.0.0.1:4433/`. */

@@ -60,6 +60,8 @@ async function stayUp(network: Network, story: Story, options: SandboxOptions): 
       `  npx valise${data} --as ke/technical send --to sg/technical --subject "Test" --text "Do you see this?"`,
       `  npx valise${data} --as ke/technical show latest`,
       `  npx valise${data} --as sg/technical inbox`,
+      "Or link a second device of Singapore, and see both get the same mail (README, “See it work”):",
+      `  npx valise${data} --as sg/second device link --poc sg/technical`,
       "Singapore, Brazil and France answer by themselves, and say so. Ctrl-C ends the sandbox; nothing is lost.",
       "",
     ].join("\n"),

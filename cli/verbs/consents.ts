@@ -2,7 +2,7 @@
 import type { Command } from "commander"
 import { ValiseError, type ConsentView, type Message, type Poc } from "../../client-sdk/index.ts"
 import { print } from "../io.ts"
-import { consentWords, sentWords } from "../words.ts"
+import { consentWords, sentWords, waitingWords } from "../words.ts"
 import { drained, example, seconds, settled, type Patience } from "./messages.ts"
 import { withPoc } from "./with-poc.ts"
 
@@ -44,8 +44,10 @@ export function consentVerbs(program: Command): void {
           leaves: options.share,
           purpose: options.purpose,
         })
-        await drained(poc, options)
-        print(io, { consent: handle.view }, () => consentWords(handle.view))
+        const outcome = await drained(poc, options)
+        print(io, { consent: handle.view, ...outcome }, () =>
+          [consentWords(handle.view), ...waitingWords(outcome)].join("\n"),
+        )
       }),
     )
 
@@ -59,8 +61,8 @@ export function consentVerbs(program: Command): void {
       .action(
         withPoc(true, async (io, poc, options: Patience, id) => {
           const view = change(poc, requestId(poc, id))
-          await drained(poc, options)
-          print(io, { consent: view }, () => consentWords(view))
+          const outcome = await drained(poc, options)
+          print(io, { consent: view, ...outcome }, () => [consentWords(view), ...waitingWords(outcome)].join("\n"))
         }),
       )
 
@@ -75,8 +77,8 @@ export function consentVerbs(program: Command): void {
     .action(
       withPoc(true, async (io, poc, options: ForwardOptions, id) => {
         const sent = findWith(poc, id, options.share).forward({ to: options.to, leaves: options.share })
-        const accepted = await settled(poc, sent, options)
-        print(io, { message: sent.view, accepted }, () => sentWords(sent.view, accepted))
+        const outcome = await settled(poc, sent, options)
+        print(io, { message: sent.view, ...outcome }, () => sentWords(sent.view, outcome))
       }),
     )
 }

@@ -38,12 +38,12 @@ function deviceVerbs(device: Command): void {
     .command("link")
     .description("make this machine a further device of a PoC: keys here, a short code for the device that lists it")
     .requiredOption("--poc <address>", "whose device it becomes, e.g. ke/technical/baobab")
-    .requiredOption("--directory <url>", "where the directory's service is reached")
+    .option("--directory <url>", "where the directory's service is reached; in a sandbox it is known")
     .option("--officer-title <text>", "the duty of the officer at this device", "deputy duty officer")
     .addHelpText("after", example("valise device link --help"))
     .action(
       action<LinkOptions>(async (io, options) => {
-        await linkDevice(options, ({ code, words }) =>
+        const isOnLine = await linkDevice(options, ({ code, words }) =>
           print(io, { event: "offered", code, words: words.join(" ") }, () =>
             [
               `At the device that holds the PoC's key, within a quarter of an hour: valise device approve ${code}`,
@@ -52,7 +52,11 @@ function deviceVerbs(device: Command): void {
             ].join("\n"),
           ),
         )
-        print(io, { event: "linked" }, () => "listed: this device receives from now on what is written to the PoC")
+        print(io, { event: "linked", onLine: isOnLine }, () =>
+          isOnLine
+            ? "listed: this device receives from now on what is written to the PoC"
+            : "listed; it receives what is written to the PoC once it has been on line: valise inbox watch",
+        )
       }),
     )
   device

@@ -12,7 +12,17 @@ import {
 import { tlpLabels } from "../../protocol/tlp.ts"
 import { checkBundle } from "../../client-sdk/indicators.ts"
 import { print, type Io } from "../io.ts"
-import { contactsWords, noticeWords, withAlarms, messageWords, sentWords, inboxWords, whoamiWords } from "../words.ts"
+import {
+  contactsWords,
+  inboxWords,
+  messageWords,
+  noticeWords,
+  sentWords,
+  waitingWords,
+  whoamiWords,
+  withAlarms,
+  type Outcome,
+} from "../words.ts"
 import { withPoc } from "./with-poc.ts"
 
 export function messageVerbs(program: Command): void {
@@ -74,7 +84,12 @@ export function messageVerbs(program: Command): void {
     .option("--action <action>", "what is asked: investigate, block, contact, inform, none", "inform")
     .option("--tlp <label>", `who may read it: ${tlpLabels.join(", ")}`, "AMBER")
     .option("--indicators <file>", "a STIX 2.1 bundle or MISP event, carried byte for byte")
-    .option("--wait <seconds>", "how long to wait for the relay's receipt", seconds, 10)
+    .option(
+      "--wait <seconds>",
+      "how long to wait for the relay's receipt, also while it cannot be reached",
+      seconds,
+      10,
+    )
     .addHelpText(
       "after",
       example(
@@ -91,8 +106,8 @@ export function messageVerbs(program: Command): void {
           content: { summary: options.subject, observed: options.text, requestedAction: options.action },
           ...(indicators && { indicators }),
         })
-        const accepted = await settled(poc, message, options)
-        printAlarmed(io, poc, { message: message.view, accepted }, () => sentWords(message.view, accepted))
+        const outcome = await settled(poc, message, options)
+        printAlarmed(io, poc, { message: message.view, ...outcome }, () => sentWords(message.view, outcome))
       }),
     )
 
@@ -174,14 +189,21 @@ export function messageVerbs(program: Command): void {
     .command("acknowledge")
     .description("sign that an officer has seen it; this does not indicate concurrence")
     .argument("<id>", "any unique beginning of the id, or `latest`")
-    .option("--wait <seconds>", "how long to wait for the relay's receipt", seconds, 10)
+    .option(
+      "--wait <seconds>",
+      "how long to wait for the relay's receipt, also while it cannot be reached",
+      seconds,
+      10,
+    )
     .addHelpText("after", example("valise --as sg/technical acknowledge latest"))
     .action(
       withPoc(true, async (io, poc, options: Patience, id) => {
         const message = find(poc, id, "received")
         message.acknowledge()
-        await drained(poc, options)
-        print(io, { message: message.view }, () => `signed as seen; this does not indicate concurrence`)
+        const outcome = await drained(poc, options)
+        print(io, { message: message.view, ...outcome }, () =>
+          [`signed as seen; this does not indicate concurrence`, ...waitingWords(outcome)].join("\n"),
+        )
       }),
     )
 
@@ -193,7 +215,12 @@ export function messageVerbs(program: Command): void {
     .option("--note <text>", "words for everyone involved; reasons are optional, also for `declined`")
     .option("--disputes <part>", "with `disputed`: the part whose facts are disputed")
     .option("--redirect-to <address>", "with `redirected`: the PoC to turn to")
-    .option("--wait <seconds>", "how long to wait for the relay's receipt", seconds, 10)
+    .option(
+      "--wait <seconds>",
+      "how long to wait for the relay's receipt, also while it cannot be reached",
+      seconds,
+      10,
+    )
     .addHelpText("after", example('valise --as sg/technical respond latest acting --note "Host isolated."'))
     .action(
       withPoc(true, async (io, poc, options: RespondOptions, id, disposition) => {
@@ -203,8 +230,8 @@ export function messageVerbs(program: Command): void {
           ...(options.disputes !== undefined && { disputes: options.disputes }),
           ...(options.redirectTo !== undefined && { redirectedTo: options.redirectTo }),
         })
-        const accepted = await settled(poc, response, options)
-        print(io, { message: response.view, accepted }, () => sentWords(response.view, accepted))
+        const outcome = await settled(poc, response, options)
+        print(io, { message: response.view, ...outcome }, () => sentWords(response.view, outcome))
       }),
     )
 
@@ -213,13 +240,18 @@ export function messageVerbs(program: Command): void {
     .description("write on in the case, to everyone involved")
     .argument("<id>", "any unique beginning of the id, or `latest`")
     .requiredOption("--text <text>", "the reply")
-    .option("--wait <seconds>", "how long to wait for the relay's receipt", seconds, 10)
+    .option(
+      "--wait <seconds>",
+      "how long to wait for the relay's receipt, also while it cannot be reached",
+      seconds,
+      10,
+    )
     .addHelpText("after", example('valise --as ke/technical reply latest --text "The first contact was on 3 March."'))
     .action(
       withPoc(true, async (io, poc, options: Patience & { text: string }, id) => {
         const reply = find(poc, id, "any").reply({ text: options.text })
-        const accepted = await settled(poc, reply, options)
-        print(io, { message: reply.view, accepted }, () => sentWords(reply.view, accepted))
+        const outcome = await settled(poc, reply, options)
+        print(io, { message: reply.view, ...outcome }, () => sentWords(reply.view, outcome))
       }),
     )
 }
@@ -251,12 +283,13 @@ export function find(poc: Poc, id: string, among: "received" | "any"): Message {
   return id === "latest" ? poc.latest(among) : poc.message(id)
 }
 
-/** Waits for the relay's receipts; `false` if the relay is away or slow: the message is durable here and goes out later. */
-export async function settled(poc: Poc, message: Message, patience: Patience): Promise<boolean> {
+/** Waits for the relay's receipts. Without them the message is durable here and goes out later. */
+export async function settled(poc: Poc, message: Message, patience: Patience): Promise<Outcome> {
   return within(poc, patience, (signal) => message.accepted(signal))
 }
 
-export async function drained(poc: Poc, patience: Patience): Promise<boolean> {
+/** Waits until nothing that this process could send is left. */
+export async function drained(poc: Poc, patience: Patience): Promise<Outcome> {
   return within(poc, patience, (signal) => poc.drain(signal))
 }
 
@@ -267,16 +300,18 @@ export interface Patience {
   readonly stop: AbortSignal
 }
 
-async function within(poc: Poc, patience: Patience, wait: (signal: AbortSignal) => Promise<unknown>): Promise<boolean> {
-  const giveUp = new AbortController()
+/** Waits to the end: a relay that is away or does not know a new device yet may be there, or know it, a moment later. */
+async function within(poc: Poc, patience: Patience, wait: (signal: AbortSignal) => Promise<unknown>): Promise<Outcome> {
+  let link = poc.status
   const off = poc.on((event) => {
-    if (event.kind === "link" && event.status.state === "offline") giveUp.abort()
+    // That it is being tried again says less than how the last attempt ended.
+    if (event.kind === "link" && event.status.state !== "connecting") link = event.status
   })
   try {
-    await wait(AbortSignal.any([giveUp.signal, patience.stop, AbortSignal.timeout(patience.wait * 1000)]))
-    return true
+    await wait(AbortSignal.any([patience.stop, AbortSignal.timeout(patience.wait * 1000)]))
+    return { accepted: true, link }
   } catch (error) {
-    if (error instanceof ValiseError && error.code === "ERR_ABORTED") return false
+    if (error instanceof ValiseError && error.code === "ERR_ABORTED") return { accepted: false, link }
     throw error
   } finally {
     off()

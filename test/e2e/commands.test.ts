@@ -108,14 +108,18 @@ describe("while nothing runs", () => {
       "written offline",
       "--text",
       "one",
+      "--wait",
+      "1",
     )
     expect(sent).toMatchObject({
       accepted: false,
+      link: { state: "offline", reason: "ERR_OFFLINE" },
       message: { subject: "written offline", status: [{ state: "waiting" }] },
     })
     const [first] = await messages("ke/technical", "sent")
-    const words = await ok("--as", "ke/technical", "reply", first!.id, "--text", "two")
+    const words = await ok("--as", "ke/technical", "reply", first!.id, "--text", "two", "--wait", "1")
     expect(words.out).toContain("durable in the outbox")
+    expect(words.out).toContain("The relay cannot be reached (ERR_OFFLINE)")
   })
 
   test("a part's exact bytes go to stdout or a file", async () => {
@@ -287,6 +291,14 @@ describe("while nothing runs", () => {
     expect(await refused(args)).toMatchObject({ exit, code })
   })
 
+  test("who asks for a PoC that the sandbox has not is told which it has", async () => {
+    const { hint } = await refused(["--as", "xx/technical", "whoami"])
+    expect(hint).toBe(
+      "the sandbox in .valise has br/technical, fr/diplomatic, fr/technical, ke/technical, sg/technical, un/secretariat",
+    )
+    expect((await refused(["--data", "none", "--as", "ke/technical", "whoami"])).hint).toContain("npm start")
+  })
+
   test("in words, an error is two lines on stderr: what, and what to do", async () => {
     const ended = await valise(
       ["--as", "ke/technical", "send", "--to", "de/technical", "--subject", "a", "--text", "b"],
@@ -415,6 +427,29 @@ describe("while the sandbox runs", () => {
     )
     expect(answer).toMatchObject({ type: "response", releasedBy: "automatic answer (exercise)" })
     expect((await ok("--as", "ke/technical", "show", message.id)).out).toContain("answered acting")
+  })
+
+  test("a second device is linked by its code, and both get the same mail; then it is removed", async () => {
+    const link = ["--json", "--as", "sg/second", "device", "link", "--poc", "sg/technical"]
+    const linking = new Running(process.execPath, [mainFile, ...link], here)
+    await linking.saying("offered")
+    const { code, words } = JSON.parse(linking.out.split("\n")[0]!) as { code: string; words: string }
+    await ok("--as", "sg/technical", "device", "approve", code, "--words", words)
+    expect((await linking.ended).code).toBe(0)
+    const watch = ["--json", "--as", "sg/second", "inbox", "watch", "--count", "1"]
+    const watching = new Running(process.execPath, [mainFile, ...watch], here)
+    const text = ["--subject", "to both devices", "--text", "here"]
+    await ok("--as", "ke/technical", "send", "--to", "sg/technical", ...text, "--wait", "60")
+    expect((await watching.ended).out).toContain("to both devices")
+    await eventually(async () =>
+      (await messages("sg/technical", "inbox")).find(({ subject }) => subject === "to both devices"),
+    )
+    const { devices } = (await json("--as", "sg/second", "device", "list")) as unknown as {
+      devices: { id: string; here: boolean }[]
+    }
+    expect(devices.map(({ here }) => here)).toEqual([false, true])
+    await ok("--as", "sg/technical", "device", "remove", devices[1]!.id)
+    expect((await json("--as", "sg/technical", "device", "list"))["devices"]).toHaveLength(1)
   })
 
   test("31 terminal injection: what others wrote is shown escaped, in words and in JSON", async () => {

@@ -178,6 +178,35 @@ describe("the relay's mirror of the directory", () => {
     expect(left).toHaveLength(2)
   })
 
+  test("is looked at sooner for a device that is not listed yet, however many ask, but not at once again", async () => {
+    const directory = await TestDirectory.create(authorities)
+    const { mirror, source } = await mirrorOf(directory)
+    const honest = source.checkpoint
+    let looks = 0
+    source.checkpoint = () => {
+      looks += 1
+      return honest()
+    }
+    await clock.pass(5000)
+    await directory.enrol(kenya)
+    const flood = () => {
+      for (let i = 0; i < 1000; i++) mirror.lookSoon()
+    }
+    flood()
+    await clock.pass(0)
+    expect(looks).toBe(1)
+    expect(mirror.device(deviceOf(kenya))).toBeDefined()
+    for (let second = 0; second < 10; second++) {
+      flood()
+      await clock.pass(1000)
+    }
+    expect(looks).toBe(6)
+    await clock.pass(14_000)
+    expect(looks).toBe(6)
+    await clock.pass(1000)
+    expect(looks).toBe(7)
+  })
+
   test("a relay that was off when a device left is told at its start", async () => {
     const directory = await TestDirectory.create(authorities)
     await directory.enrol(kenya)

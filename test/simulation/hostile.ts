@@ -152,6 +152,7 @@ export class Hostile {
     return {
       device: (id) => honest.device(id),
       deviceOfMailbox: (mailbox) => honest.deviceOfMailbox(mailbox),
+      lookSoon: () => honest.lookSoon(),
       get size() {
         return honest.size
       },

@@ -91,7 +91,7 @@ export class RelayHost {
       realm,
       host: relayHost,
       key: this.hostile.keyInstead(keySeed),
-      certificate,
+      certificate: () => certificate,
       store: this.hostile.storeInstead(store),
       directory: this.hostile.directoryInstead(mirror),
       clock,

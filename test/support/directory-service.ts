@@ -32,8 +32,10 @@ export class ServedDirectory {
   url = ""
   #server: DirectoryServer | undefined
 
-  static async start(): Promise<ServedDirectory> {
+  /** @param aheadSeconds when it is founded */
+  static async start(aheadSeconds = 0): Promise<ServedDirectory> {
     const served = new ServedDirectory()
+    served.aheadSeconds = aheadSeconds
     const key = pocKeyOf(secretariat)
     const officers = ["first", "second"].map((name) => officerEntry(realm, secretariat, name, ["approve"]))
     const directory = await Directory.init(join(served.folder, "directory"), {

@@ -91,7 +91,7 @@ export interface NetworkOptions {
 
 /** How the relay is reached over TLS. */
 export interface InFront {
-  readonly tlsCertificateHash: Hash
+  readonly tlsCertificateHash?: Hash
   /** What clients write in the header `Host`. */
   readonly hosts: string[]
   /** If TLS ends at the relay itself. */
@@ -389,7 +389,8 @@ export class TestNetwork {
       this.#options.relay === "disk" ? await openSegmentStore(join(this.folder, "relay")) : new MemoryDisk().open()
     const { clock } = this
     const { tlsCertificateHash, hosts = [], tls } = this.inFront ?? {}
-    const parts = { realm, host, key, certificate, store, directory: mirror, clock, random: nodeRandom, log }
+    const about = { realm, host, key, certificate: () => certificate }
+    const parts = { ...about, store, directory: mirror, clock, random: nodeRandom, log }
     const relay = new Relay({ ...parts, ...(tlsCertificateHash && { tlsCertificateHash: () => tlsCertificateHash }) })
     const follow = (): Promise<void> => mirror.follow((device, mailbox) => relay.deviceLeft(device, mailbox))
     await follow()

@@ -25,6 +25,8 @@ import { realm, relayCertificate, relayHost, relayKey, seededRandom, testDevice,
 export class TestDirectory implements DirectoryView {
   readonly devices: ServedDevice[] = []
   entries: Uint8Array[] = []
+  /** How often it was asked to look for new entries. */
+  looks = 0
 
   add(device: TestDevice): void {
     this.devices.push({
@@ -45,6 +47,10 @@ export class TestDirectory implements DirectoryView {
 
   deviceOfMailbox(mailbox: MailboxId): ServedDevice | undefined {
     return this.devices.find((row) => equal(row.mailbox, mailbox))
+  }
+
+  lookSoon(): void {
+    this.looks += 1
   }
 
   get size(): number {
@@ -99,7 +105,7 @@ export async function startRelay(options: TestRelayOptions = {}): Promise<TestRe
     realm,
     host: relayHost,
     key: relayKey,
-    certificate: relayCertificate,
+    certificate: () => relayCertificate,
     store,
     directory,
     clock,

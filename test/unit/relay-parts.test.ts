@@ -173,7 +173,7 @@ function relayWith(served: readonly TestDevice[], limits: Partial<Chosen> = {}) 
     realm,
     host: relayHost,
     key: relayKey,
-    certificate: relayCertificate,
+    certificate: () => relayCertificate,
     store,
     directory,
     clock: nodeClock,
@@ -193,10 +193,28 @@ function relayWith(served: readonly TestDevice[], limits: Partial<Chosen> = {}) 
     client.receive(wire.sent.shift()!)
     return { wire, session, client }
   }
-  return { relay, store, connect }
+  return { relay, store, directory, connect }
 }
 
 const turns = () => new Promise((resolve) => setImmediate(resolve))
+
+describe("a session's login", () => {
+  const { kenya, singapore } = devices
+
+  test("a device that is not listed is refused, and has the directory looked at: it may be newer than the mirror", async () => {
+    const { relay, directory, connect } = relayWith([kenya])
+    await connect(kenya)
+    expect(directory.looks).toBe(0)
+    const wire = new FakeWire()
+    const session = relay.accept(wire, "192.0.2.1")
+    const { client } = ends(singapore)
+    session.message(client.hello())
+    const proof = client.receive(wire.sent.pop()!)
+    if (proof.type === "proof") session.message(proof.bytes)
+    expect(wire.closedWith).toBe("ERR_LOGIN")
+    expect(directory.looks).toBe(1)
+  })
+})
 
 describe("a session's output", () => {
   const { kenya, singapore } = devices
