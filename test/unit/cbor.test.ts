@@ -7,12 +7,13 @@ import { equal, fromHex, hex } from "../../protocol/bytes.ts"
 import { decodeCbor, encodeCbor, type CborValue } from "../../protocol/cbor.ts"
 
 const refused = "refused"
+const options = { strict: true, rejectDuplicateMapKeys: true, allowBigInt: false, allowUndefined: false }
 
 const mine = (bytes: Uint8Array): unknown => attempt(() => decodeCbor(z.unknown(), bytes))
 
 const theirs = (bytes: Uint8Array): unknown =>
   attempt(() => {
-    const value: unknown = decode(bytes, { strict: true, rejectDuplicateMapKeys: true, allowBigInt: false })
+    const value: unknown = decode(bytes, options)
     return equal(encodeCbor(value as CborValue), bytes) ? value : refused
   })
 
