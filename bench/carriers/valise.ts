@@ -50,7 +50,7 @@ export async function openValise(folder: string): Promise<Valise> {
     load,
     send: (payload) => sending[payload.serial % senders]!.submit(payload),
     close: async () => {
-      for (const line of lines) line.leave()
+      await Promise.all(lines.map((line) => line.leave()))
       const ended = once(child, "exit")
       child.kill("SIGTERM")
       const [code] = (await ended) as [number | null]
@@ -110,9 +110,12 @@ class Line {
     this.#send(bytes)
   }
 
-  leave(): void {
+  /** The relay closes when it has dealt with all that was sent before. */
+  async leave(): Promise<void> {
+    const closed = once(this.#socket, "close")
     this.#collect()
     this.#send(this.#connection.send({ type: "bye" }).bytes)
+    await closed
   }
 
   #take(data: Buffer): void {
@@ -125,8 +128,7 @@ class Line {
     else if (frame.type === "envelope") {
       this.#known.load.delivered(frame.envelope)
       if (this.#toCollect.push(frame.sequence) === 1) setTimeout(() => this.#collect(), collectAfterMs)
-    } else if (frame.type !== "notice" || frame.kind !== "drain")
-      throw new Error(`the relay says ${JSON.stringify(frame)}`)
+    } else throw new Error(`the relay says ${JSON.stringify(frame)}`)
   }
 
   #accepted({ batch, items }: Extract<Received<RelayFrame>, { type: "accepted" }>): void {
