@@ -18,8 +18,8 @@ export interface ServerOptions {
   readonly tls?: { readonly cert: string; readonly key: string }
   /** Addresses of proxies whose `X-Forwarded-For` names the asker. */
   readonly proxies: readonly string[]
-  /** The desk's socket: whoever may open this file is the desk. */
-  readonly deskSocket: string
+  /** The desk's socket: whoever may open this file is the desk. Without it nobody is. */
+  readonly deskSocket?: string
   readonly log: ServiceLog
 }
 
@@ -36,16 +36,13 @@ export async function serveDirectory(options: ServerOptions): Promise<DirectoryS
     address: budgetName(request.socket.remoteAddress, forwardedFor(request), proxies),
   })
   const open = tls ? createSecureServer({ ...limits, ...tls, minVersion: "TLSv1.3" }) : createServer(limits)
-  const desk = createServer(limits)
   attach(open, service, askerOf)
-  attach(desk, service, () => "desk")
-  // The folder's lock is held: a socket that lies there was left by a process that is no more.
-  await rm(deskSocket, { force: true })
-  await listening(desk, { path: deskSocket })
+  const servers = [open]
+  if (deskSocket !== undefined) servers.push(await openDesk(service, deskSocket))
   try {
     await listening(open, { host, port })
   } catch (error) {
-    desk.close()
+    servers[1]?.close()
     throw error
   }
   const bound = (open.address() as AddressInfo).port
@@ -53,11 +50,20 @@ export async function serveDirectory(options: ServerOptions): Promise<DirectoryS
   return {
     url: `${tls ? "https" : "http"}://${host.includes(":") ? `[${host}]` : host}:${bound}/`,
     close: async () => {
-      await Promise.all([open, desk].map((server) => new Promise((resolve) => server.close(resolve))))
+      await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
       await service.close()
       log.info("service.closed")
     },
   }
+}
+
+async function openDesk(service: Service, path: string): Promise<Server> {
+  const desk = createServer(limits)
+  attach(desk, service, () => "desk")
+  // The folder's lock is held: a socket that lies there was left by a process that is no more.
+  await rm(path, { force: true })
+  await listening(desk, { path })
+  return desk
 }
 
 /** A whole question over a slow line takes less; a stranger who sends half of one is cut off. */

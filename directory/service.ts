@@ -104,7 +104,7 @@ export class Service {
     name: N,
     body: Uint8Array,
   ): Promise<Uint8Array> {
-    const question = decodeCbor(table[name]!.question, body) as Question<T, N>
+    const question = readQuestion(table, name, body)
     return encodeCbor((await this.#inTurn(() => answers[name](question))) as object)
   }
 
@@ -265,6 +265,10 @@ export class Service {
     return { status: statuses[code] ?? 400, type: "application/cbor", body: encodeCbor({ code, message, hint }) }
   }
 }
+
+/** Throws `ERR_MALFORMED`. */
+export const readQuestion = <T extends QuestionTable, N extends keyof T>(table: T, name: N, body: Uint8Array) =>
+  decodeCbor(table[name]!.question, body) as Question<T, N>
 
 /** A function for every question of a table. */
 type Answers<T extends QuestionTable> = {

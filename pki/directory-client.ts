@@ -161,6 +161,22 @@ export class DeskClient {
   }
 }
 
+/** Throws the code with which the directory refuses, `ERR_OFFLINE` or `ERR_PROTOCOL`. */
+export function readAnswer<T extends QuestionTable, N extends keyof T>(
+  table: T,
+  name: N,
+  answer: HttpAnswer,
+): Answer<T, N> {
+  if (answer.status !== 200) throw refusalOf(answer)
+  try {
+    return decodeCbor(table[name]!.answer, answer.body) as Answer<T, N>
+  } catch (cause) {
+    throw notADirectory(cause)
+  }
+}
+
+const { answerBytesMax } = serviceLimits
+
 class Asker {
   readonly #base: string
   readonly #http: Http
@@ -181,13 +197,7 @@ class Asker {
   ): Promise<Answer<T, N>> {
     const body = encodeCbor(question as object)
     const url = `${this.#base}${servicePaths.questions}${name}`
-    const answer = await this.#sent({ method: "POST", url, body, answerBytesMax: serviceLimits.answerBytesMax })
-    if (answer.status !== 200) throw refusalOf(answer)
-    try {
-      return decodeCbor(table[name]!.answer, answer.body) as Answer<T, N>
-    } catch (cause) {
-      throw notADirectory(cause)
-    }
+    return readAnswer(table, name, await this.#sent({ method: "POST", url, body, answerBytesMax }))
   }
 
   /** `undefined` if there is no such file. */

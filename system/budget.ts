@@ -30,6 +30,8 @@ export class Budget {
   }
 }
 
+/** IPv6 in its longest form: what a careless proxy passes on is a stranger's text, up to 8 KB of it. */
+const addressCharactersMax = 45
 /** Addresses are a stranger's to choose: so many of them are remembered per window, some 10 MB. */
 const namesMax = 100_000
 
@@ -40,7 +42,8 @@ export function budgetName(
   proxies: readonly string[],
 ): string {
   const direct = plainAddress(socketAddress)
-  const address = proxies.includes(direct) && forwardedFor ? forwardedFor.split(",").at(-1)!.trim() : direct
+  const told = proxies.includes(direct) && forwardedFor ? forwardedFor.split(",").at(-1)!.trim() : direct
+  const address = told.slice(0, addressCharactersMax)
   return address.includes(":") ? networkOf(address) : address
 }
 

@@ -38,6 +38,8 @@ import {
 } from "./home.ts"
 import { automaticTitle, cast, names, realm, relayHost, type Name } from "./agencies.ts"
 
+/** What every system takes for the path of a socket. */
+const socketPathMax = 100
 const renewAheadSeconds = 30 * 86_400
 /** No PoC takes so long to be ready; a slow machine gets its time. */
 const readyMaxMs = 60_000
@@ -263,8 +265,16 @@ async function serveDirectoryIn(
     },
   }
   const service = await serviceOn(place, directory, log)
-  const where = { host: "127.0.0.1", port: 0, proxies: [], deskSocket: deskSocket(place) }
-  const server = await serveDirectory({ service, ...where, log })
+  const desk = deskSocket(place)
+  const server = await serveDirectory({
+    service,
+    host: "127.0.0.1",
+    port: 0,
+    proxies: [],
+    // In a folder with a long way to it the sandbox does without a desk.
+    ...(desk.length <= socketPathMax && { deskSocket: desk }),
+    log,
+  })
   opened.defer(() => server.close())
   return server.url
 }

@@ -18,7 +18,8 @@ import {
 afterAll(endEverything)
 
 const folder = testFolder()
-const data = join(folder, "valise")
+/** Longer than the path of a socket may be. */
+const data = join(folder, "far-away-".repeat(12), "valise")
 const start = (...args: string[]): Promise<Ended> =>
   run("npm", ["start", "-s", "--", "--once", "--json", "--data", data, ...args], { maxMs: 170_000 })
 

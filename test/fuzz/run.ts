@@ -24,8 +24,9 @@ const { values, positionals } = parseArgs({
 /** Our own code, and the CBOR reader that it hands strangers' bytes to. */
 const root = new URL("../../", import.meta.url).href
 const isWatched = (url: string): boolean =>
-  ["protocol", "pki", "relay", "client-sdk"].some((folder) => url.startsWith(`${root}${folder}/`)) ||
-  url.includes("/node_modules/cborg/")
+  ["protocol", "pki", "relay", "directory", "client-sdk", "system"].some((folder) =>
+    url.startsWith(`${root}${folder}/`),
+  ) || url.includes("/node_modules/cborg/")
 
 // Before the code is loaded that is to be watched: see `Coverage`.
 const coverage = new Coverage(isWatched)
