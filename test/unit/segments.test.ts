@@ -123,11 +123,12 @@ describe("decay", () => {
     return places
   }
 
-  test("of each byte of a head: that envelope is lost and reported, the others are there, and it expires", async () => {
+  test("of any field of a head: that envelope is lost and reported, the others are there, and it expires", async () => {
     const [, at] = await three()
     await store.close()
     const whole = readFileSync(newest())
-    for (let i = 0; i < 48; i++) {
+    // Two bytes of each: check, kind, blind, length, check of the body, mailbox, sequence, minute.
+    for (const i of [0, 3, 4, 5, 7, 8, 11, 12, 15, 16, 31, 32, 39, 40, 47]) {
       writeFileSync(newest(), whole)
       changed(newest(), at! + i, 1 << (i % 8))
       expect(keptEnvelopes(folder), `byte ${i}`).toMatchObject({ envelopes: { length: 2 }, decayed: { length: 1 } })
