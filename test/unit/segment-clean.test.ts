@@ -72,7 +72,7 @@ describe("between two runs of clean", () => {
     parts.log.roll()
     const second = await add(100)
     parts.log.roll()
-    await collect(gone!)
+    await collect(gone)
     parts.index.delete(second)
     const all = [...parts.log.segments]
     await removeEmptied(parts)
@@ -111,7 +111,7 @@ describe("clean", () => {
   test("removes an empty file with the notes that are in it, overwrites those elsewhere", async () => {
     const [gone, stays] = [await add(100), await add(100)]
     parts.log.roll()
-    await collect(gone!)
+    await collect(gone)
     const second = await add(100)
     parts.log.roll()
     parts.index.delete(second)
@@ -123,7 +123,7 @@ describe("clean", () => {
     expect(parts.log.segments).toEqual([a, c])
     expect(kindsIn(a!)).toEqual(["gap", "envelope"])
     expect(kindsIn(c!)).toEqual(["gap", "gap", "counters"])
-    expect(await bodyBytes(stays!)).toBe(132)
+    expect(await bodyBytes(stays)).toBe(132)
   })
 
   test("begins a new file when the newest is longer than a mebibyte, and not before", async () => {
