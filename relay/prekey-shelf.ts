@@ -6,7 +6,7 @@
 import { existsSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import type { DeviceId } from "../protocol/address.ts"
-import { ValiseError } from "../protocol/errors.ts"
+import type { ValiseError } from "../protocol/errors.ts"
 import type { ShelfMessage, ShelfReply } from "./prekey-shelf-thread.ts"
 import type { ShelfChange, ShelfChangeKind, ShelfChanges, ShelfResult } from "./prekey-shelf-writer.ts"
 import { StoreThread } from "./store-thread.ts"
@@ -17,6 +17,8 @@ import { deviceBytes, requireLength, type MailboxStore } from "./store.ts"
 export interface PrekeyShelf extends Pick<MailboxStore, "putPrekeys" | "takePrekey" | "countPrekeys"> {
   /** Why nothing can be changed, though all that is readable can be read; undefined on a healthy shelf. */
   readonly trouble: ValiseError | undefined
+  /** So much waits for the disk that nothing further should be asked of it now. */
+  readonly isBehind: boolean
   forget(device: DeviceId): Promise<void>
   /** Forgets which prekeys were taken so long ago that none can be offered again. Leaves no deleted byte in any file. */
   expire(beforeMinute: number): Promise<void>
@@ -97,6 +99,10 @@ class Shelf implements PrekeyShelf {
     await this.#change("expire", { beforeMinute })
   }
 
+  get isBehind(): boolean {
+    return this.#waitingBytes > waitingBytesMax
+  }
+
   close(): Promise<void> {
     return this.#thread.end()
   }
@@ -107,8 +113,6 @@ class Shelf implements PrekeyShelf {
     ownBytes = 0,
   ): Promise<ShelfChanges[K]["result"]> {
     const bytes = ownBytes + changeBytes
-    if (this.#waitingBytes + bytes > waitingBytesMax)
-      return Promise.reject(new ValiseError("ERR_STORE_UNAVAILABLE", "the mailbox store is behind with writing"))
     this.#waitingBytes += bytes
     if (!this.#isWorking) {
       this.#isWorking = true
@@ -152,6 +156,6 @@ function deviceOf(device: DeviceId): Uint8Array {
 const reserveBytes = 128 * 1024
 /** One transaction: at most some 6 MB of prekeys, whose sync stays well below a second on a slow disk. */
 const changesMax = 64
-/** What waits for the disk, in memory. Beyond it the disk is too slow for what is asked, and waiting would not help. */
+/** What waits for the disk, in memory. */
 const waitingBytesMax = 64 * 1024 * 1024
 const changeBytes = 256

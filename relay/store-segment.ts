@@ -154,12 +154,16 @@ class SegmentStore implements MailboxStore {
   putPrekeys(device: DeviceId, statements: Parameters<MailboxStore["putPrekeys"]>[1]): Promise<number> {
     return this.#run(async () => {
       if (!this.#hasRoom()) throw noRoom()
+      if (this.#parts.prekeys.isBehind) throw behind()
       return this.#guarded(() => this.#parts.prekeys.putPrekeys(device, statements))
     })
   }
 
   takePrekey(device: DeviceId): Promise<Uint8Array | undefined> {
-    return this.#run(() => this.#guarded(() => this.#parts.prekeys.takePrekey(device)))
+    return this.#run(async () => {
+      if (this.#parts.prekeys.isBehind) throw behind()
+      return this.#guarded(() => this.#parts.prekeys.takePrekey(device))
+    })
   }
 
   countPrekeys(device: DeviceId): Promise<number> {
@@ -231,8 +235,7 @@ class SegmentStore implements MailboxStore {
     const { index, log } = this.#parts
     if (log.error !== undefined) throw log.error
     if (!this.#hasRoom()) throw noRoom()
-    if (log.unsyncedBytes + bytes.length > unsyncedBytesMax)
-      throw new ValiseError("ERR_STORE_UNAVAILABLE", "the mailbox store is behind with writing")
+    if (log.unsyncedBytes + bytes.length > unsyncedBytesMax) throw behind()
     if (log.newest.size >= segmentBytesMax) this.#roll()
     const sequence = box.next++
     const added = log.add({ kind: "envelope", mailbox: box.mailbox, sequence, minute, body: [blind, bytes] })
@@ -316,6 +319,8 @@ const noRoom = (): ValiseError =>
   new ValiseError("ERR_STORE_UNAVAILABLE", "the disk of the mailbox store is almost full", {
     hint: "make room on it; what waits can be fetched meanwhile",
   })
+
+const behind = (): ValiseError => new ValiseError("ERR_STORE_UNAVAILABLE", "the mailbox store is behind with writing")
 
 const defaultQuota: Quota = { envelopesMax: chosen.mailboxEnvelopesMax, bytesMax: chosen.mailboxBytesMax }
 /** Some 12,000 envelopes: rewritten once when the store is opened, and a blink to remove. */

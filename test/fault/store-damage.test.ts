@@ -7,8 +7,6 @@ import { afterEach, beforeEach, expect, test } from "vitest"
 import type { MailboxId } from "../../protocol/address.ts"
 import { hex } from "../../protocol/bytes.ts"
 import { keptEnvelopes } from "../../relay/segment-inspect.ts"
-import type { Entry } from "../../relay/segment-index.ts"
-import { readBody } from "../../relay/segment-read.ts"
 import { headBytes, nonceCheck, recordBytes, writeHead } from "../../relay/segment-record.ts"
 import { openOver } from "../../relay/store-segment.ts"
 import type { MailboxStore } from "../../relay/store.ts"
@@ -89,18 +87,6 @@ test("what decays while the store is open is said once of each, not given out, a
   expect(await store.read(mailboxes[0]!, 0, 2)).toEqual([before[0], before[3]])
   expect(said).toBe(2)
   await store.close()
-})
-
-test("where the disk cannot be read any more, an envelope counts as decayed; other failures are the store's", async () => {
-  const entryOf = (code: string) =>
-    ({
-      bytes: 100,
-      at: 0,
-      state: "kept",
-      segment: { handle: { read: () => Promise.reject(Object.assign(new Error(code), { code })) } },
-    }) as unknown as Entry
-  expect(await readBody(entryOf("EIO"))).toBeUndefined()
-  await expect(readBody(entryOf("EBADF"))).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE" })
 })
 
 test("a damaged envelope that is submitted again is stored again, and not taken for a retry", async () => {

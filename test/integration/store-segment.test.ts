@@ -201,6 +201,9 @@ test("more than the disk can keep up with is refused, and what was taken on is k
   )
   expect(puts[0]).toMatchObject({ value: 1 })
   expect(puts.at(-1)).toMatchObject({ reason: { code: "ERR_STORE_UNAVAILABLE" } })
+  // The disk has not failed: all goes on.
+  expect(await store.append(other, randomBytes(32), 1, randomBytes(10))).toMatchObject({ outcome: "stored" })
+  expect(await store.takePrekey(device)).toHaveLength(1_000_000)
 })
 
 test("the folder disappears: nothing is accepted, and nothing crashes", async () => {

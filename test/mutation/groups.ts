@@ -50,6 +50,9 @@ export const groups: Record<string, Group> = {
       "relay/store-segment.ts",
       ...["clean", "index", "log", "open", "read", "record", "scan"].map((name) => `relay/segment-${name}.ts`),
     ],
-    tests: ["test/mutation/mailbox.ts", "test/unit/segments.test.ts"],
+    tests: [
+      "test/mutation/mailbox.ts",
+      ...["segments", "segment-clean", "segment-scan", "segment-read"].map((name) => `test/unit/${name}.test.ts`),
+    ],
   },
 }

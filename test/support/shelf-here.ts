@@ -10,6 +10,7 @@ export function shelfHere(folder: string): PrekeyShelf {
   const change = async (one: ShelfChange): Promise<ShelfResult> => writer.apply([one])[0]
   return {
     trouble: writer.trouble && errorOf(writer.trouble),
+    isBehind: false,
     putPrekeys: (device, { reset, rotating, oneTime }) =>
       change({ kind: "put", device, reset, rotating, oneTime }) as Promise<number>,
     takePrekey: (device) => change({ kind: "take", device }) as Promise<Uint8Array | undefined>,

@@ -123,11 +123,12 @@ describe("decay", () => {
     return places
   }
 
-  test("of each byte of a head: that envelope is lost and reported, the others are there, and it expires", async () => {
+  test("of any field of a head: that envelope is lost and reported, the others are there, and it expires", async () => {
     const [, at] = await three()
     await store.close()
     const whole = readFileSync(newest())
-    for (let i = 0; i < 48; i++) {
+    // Two bytes of each: check, kind, blind, length, check of the body, mailbox, sequence, minute.
+    for (const i of [0, 3, 4, 5, 7, 8, 11, 12, 15, 16, 31, 32, 39, 40, 47]) {
       writeFileSync(newest(), whole)
       changed(newest(), at! + i, 1 << (i % 8))
       expect(keptEnvelopes(folder), `byte ${i}`).toMatchObject({ envelopes: { length: 2 }, decayed: { length: 1 } })
@@ -189,6 +190,66 @@ describe("decay", () => {
     expect((await store.read(mailbox, 0, 1)).map(({ sequence }) => sequence)).toEqual([3])
     expect(decayed).toBe(2)
     expect(await store.expire(21)).toBe(2)
+  })
+})
+
+describe("the index", () => {
+  test("of a mailbox most of which was collected has the rest, in order", async () => {
+    for (let n = 0; n < 200; n++) await append(mailbox, n, new Uint8Array([n]))
+    const all = await sequences(mailbox)
+    await store.collect(
+      mailbox,
+      all.filter((n) => n % 10 !== 0),
+    )
+    const rest = all.filter((n) => n % 10 === 0)
+    expect(await sequences(mailbox)).toEqual(rest)
+    await append(mailbox, 300, randomBytes(9))
+    expect(await sequences(mailbox)).toEqual([...rest, 201])
+    expect(await store.expire(150)).toBe(15)
+    expect(await sequences(mailbox)).toEqual([160, 170, 180, 190, 200, 201])
+  })
+
+  test("after a restart reads in order what cleaning has moved behind the younger", async () => {
+    await append(other, 9, randomBytes(10))
+    for (const n of [1, 2]) await append(mailbox, n, randomBytes(700_000))
+    await store.expire(0)
+    await append(mailbox, 9, randomBytes(900_000))
+    await append(other, 9, randomBytes(10))
+    await store.expire(3)
+    await store.close()
+    await open()
+    expect(await sequences(other)).toEqual([1, 2])
+    expect(await sequences(mailbox)).toEqual([3])
+  })
+
+  test("lets each damage go when its neighbour would, and not before", async () => {
+    const places: number[] = []
+    for (const n of [10, 20, 30, 40, 50]) {
+      places.push(n === 10 ? 0 : statSync(newest()).size)
+      await append(mailbox, n, randomBytes(100))
+    }
+    await store.close()
+    for (const i of [1, 3]) changed(newest(), places[i]! + 20)
+    await open()
+    const damages = async (beforeMinute: number) => {
+      await store.expire(beforeMinute)
+      return keptEnvelopes(folder).decayed.length
+    }
+    // Each has the minute of the record before it.
+    expect([await damages(10), await damages(11), await damages(30), await damages(31)]).toEqual([2, 1, 1, 0])
+    expect(await sequences(mailbox)).toEqual([5])
+  })
+
+  test("forgets the counters of a forgotten mailbox also when the file has older ones", async () => {
+    await append(mailbox, 1, randomBytes(10))
+    await store.expire(0)
+    await append(mailbox, 1, randomBytes(10))
+    await store.close()
+    await open()
+    await store.forget(mailbox, device)
+    await store.close()
+    expect(keptEnvelopes(folder).counters).toEqual([])
+    await open()
   })
 })
 
