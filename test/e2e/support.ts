@@ -145,7 +145,7 @@ export const failure = (ended: Ended): { v: number; code: string; message: strin
 
 /** As in a terminal: nothing of the test runner's or npm's own, and compiled code is shared by all these processes. */
 function plainEnvironment(): Record<string, string> {
-  const kept: Record<string, string> = { NODE_COMPILE_CACHE: join(root, "node_modules", ".cache", "valise-e2e") }
+  const kept: Record<string, string> = {}
   for (const [name, value] of Object.entries(process.env))
     if (value !== undefined && !/^(npm_|NODE_|VITEST|VITE_|TEST$|FORCE_COLOR|NO_COLOR|VALISE_)/.test(name))
       kept[name] = value
