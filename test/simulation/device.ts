@@ -9,7 +9,7 @@ import type { MemoryVaultFile } from "../../client-sdk/vault/storage-memory.ts"
 import { Vault } from "../../client-sdk/vault/vault.ts"
 import { nodeDeflate } from "../../system/node.ts"
 import { Chance } from "./chance.ts"
-import { CrashingStorage } from "./disk.ts"
+import { copyOf, CrashingStorage } from "./disk.ts"
 import { MachineClock, settled, type VirtualTime } from "./time.ts"
 import type { SimulatedNetwork } from "./wire.ts"
 
@@ -24,6 +24,14 @@ export interface DeviceAtRest {
   readonly secret: UnlockSecret
   /** Of the duty officer, who sits at this device. */
   readonly officerSecret: UnlockSecret | undefined
+}
+
+/** A device's file as it was, and what whoever follows it knew. */
+export interface OldCopy {
+  readonly file: MemoryVaultFile
+  readonly journalSeen: number
+  /** Keys of the records that the vault held. */
+  readonly prekeys: ReadonlySet<string>
 }
 
 export interface DeviceParts {
@@ -135,6 +143,25 @@ export class Device {
   /** The process is killed: its memory is gone, its file stays. */
   kill(): void {
     if (this.#process) this.#died(this.#process)
+  }
+
+  /** What a backup of the whole machine holds; `undefined` while it is off or something is not followed yet. */
+  copy(): OldCopy | undefined {
+    if (!this.isFollowed) return undefined
+    const prekeys = this.home.vault.read((tx) => new Set([...tx.list("prekeys")].map(([key]) => key)))
+    return { file: copyOf(this.atRest.file), journalSeen: this.journalSeen, prekeys }
+  }
+
+  /** The process is killed, and its disk is what it was. */
+  putBack(old: OldCopy): void {
+    this.kill()
+    const { meta, records } = copyOf(old.file)
+    const file = this.atRest.file
+    file.meta.clear()
+    file.records.clear()
+    for (const [name, value] of meta) file.meta.set(name, value)
+    for (const [place, record] of records) file.records.set(place, record)
+    this.journalSeen = old.journalSeen
   }
 
   /** Ends it as a program does. */

@@ -25,6 +25,9 @@ export class Faults {
     if (this.#chance.percent(40)) this.#strike("relay turns hostile")
     if (this.#chance.percent(60)) this.#strike("device dies at a commit")
     if (this.#chance.percent(40)) this.#strike("device's disk full")
+    // Not before it has something to forget.
+    if (this.#chance.percent(30))
+      this.#world.time.after(Math.floor(forMs / 3), () => this.#strike("a vault goes back in time"))
   }
 
   #strike(name: string): void {
@@ -111,6 +114,25 @@ export class Faults {
       device.clock.aheadMs = this.#chance.between(0, 2 * most) - most
       this.#for(10, 90, () => (device.clock.aheadMs = 0))
     },
+    "a vault goes back in time": (device: Device) => {
+      const { time, truth } = this.#world
+      const old = device.copy()
+      if (!old) return
+      const opened = new Set(truth.opened.get(device.id))
+      if (this.#chance.percent(50)) this.#sleep(24, 70)
+      time.after(this.#chance.between(5000, 40_000), () => {
+        const present = device.copy()
+        if (this.#isOver || !present) return
+        truth.noteWentBack(
+          device,
+          opened,
+          [...present.prekeys].filter((prekey) => !old.prekeys.has(prekey)),
+        )
+        device.putBack(old)
+        this.#world.note(device.name, "goes back in time")
+        this.#restart(device)
+      })
+    },
     // --- the relay ---
     "relay crashes": () => {
       const { relay } = this.#world
@@ -132,9 +154,12 @@ export class Faults {
     },
     "relay's clock jumps": () => {
       const { clock } = this.#world.relay
-      this.#world.truth.relayClockJumped = true
-      clock.aheadMs = this.#chance.between(0, 2 * dayMs) - dayMs
-      this.#for(10, 60, () => (clock.aheadMs = 0))
+      const jump = (aheadMs: number): void => {
+        clock.aheadMs = aheadMs
+        this.#world.truth.relayClockJumpedAtMs = this.#world.time.nowMs
+      }
+      jump(this.#chance.between(0, 2 * dayMs) - dayMs)
+      this.#for(10, 60, () => jump(0))
     },
     "relay turns hostile": () => {
       const { relay } = this.#world

@@ -10,6 +10,7 @@ import { readJson } from "../../client-sdk/content.ts"
 import { logSyncEveryMs } from "../../client-sdk/courier.ts"
 import type { Device } from "./device.ts"
 import { realm } from "./founding.ts"
+import type { VirtualTime } from "./time.ts"
 import { Broken, isSame, type SealedMessage, type Truth } from "./truth.ts"
 
 export interface JournalParts {
@@ -17,7 +18,7 @@ export interface JournalParts {
   readonly anchor: TrustAnchor
   /** The relay's, as the directory lists it. */
   readonly relayKey: Uint8Array
-  readonly nowMs: () => number
+  readonly time: VirtualTime
   /** Since when relay and directory have been up and honest; `undefined` while they are not. */
   readonly calmSinceMs: () => number | undefined
   readonly note: (who: string, what: string) => void
@@ -27,6 +28,8 @@ type Details = Readonly<Record<string, unknown>>
 
 /** A device that has been live so long has asked for the log, and what it got was no older than this. */
 const knownWithinMs = logSyncEveryMs + chosen.mirrorEverySeconds * 1000 + 60_000
+/** What a relay's welcome says of the time is believed for so long, and an answer may take a while. */
+const freshMs = 30_000
 /** An answer and two attempts: the disk may be full at the first. */
 const staleWithinMs = 40_000
 /** The same words are not said again within the hour (client-sdk/home.ts). */
@@ -107,14 +110,23 @@ export class Journals {
       case "forwarded":
         return this.#forwarded(tx, request)
       case "vault.incarnation":
-        truth.renewedAtMs.set(device.id, this.#parts.nowMs())
-        return
+        return this.#renewed(tx, device)
     }
+  }
+
+  /** P2: keys are thrown away only if the vault went back in time, or the relay's clock did just then; and it is told. */
+  #renewed(tx: Reader, device: Device): void {
+    const { time, truth } = this.#parts
+    truth.noteBeganAnew(device)
+    const hasReason = truth.forgotten.has(device.id) || time.nowMs - truth.relayClockJumpedAtMs < freshMs
+    if (!hasReason) throw new Broken("P2", `${device.name} threw its keys away for no reason`)
+    if (!this.#hasNotice(tx, device, "roll-back", ""))
+      throw new Broken("P3", `${device.name} was not told that it began anew`)
   }
 
   /** P6: sealed on a fresh checkpoint, to nobody who is known to have left. */
   #sealed(device: Device, sealed: SealedMessage): void {
-    const { anchor, calmSinceMs, nowMs, truth } = this.#parts
+    const { anchor, calmSinceMs, time, truth } = this.#parts
     const { created, sealed: part } = sealed.record
     const { cosignedAt } = verifyCheckpoint(part!.checkpoint, anchor, created)
     if (created - cosignedAt > fixed.checkpointSecondsMax)
@@ -122,10 +134,10 @@ export class Journals {
     for (const to of sealed.envelopes.keys()) {
       const removedAt = truth.removed.get(to)
       if (removedAt === undefined) continue
-      const since = Math.max(removedAt, device.liveSinceMs ?? nowMs(), calmSinceMs() ?? nowMs())
-      const isOld = nowMs() - removedAt > fixed.checkpointSecondsMax * 1000 && !device.isSkewed
-      if (isOld || nowMs() - since > knownWithinMs)
-        throw new Broken("P6", `${device.name} sealed to a device that left ${nowMs() - removedAt} ms ago`)
+      const since = Math.max(removedAt, device.liveSinceMs ?? time.nowMs, calmSinceMs() ?? time.nowMs)
+      const isOld = time.nowMs - removedAt > fixed.checkpointSecondsMax * 1000 && !device.isSkewed
+      if (isOld || time.nowMs - since > knownWithinMs)
+        throw new Broken("P6", `${device.name} sealed to a device that left ${time.nowMs - removedAt} ms ago`)
     }
   }
 
@@ -134,7 +146,8 @@ export class Journals {
     const { truth } = this.#parts
     const here = truth.opened.get(device.id) ?? new Set()
     truth.opened.set(device.id, here)
-    if (here.has(header)) throw new Broken("P2", `${device.name} opened ${key.slice(0, 8)} twice`)
+    const isForgotten = truth.forgotten.get(device.id)?.delete(header)
+    if (here.has(header) && !isForgotten) throw new Broken("P2", `${device.name} opened ${key.slice(0, 8)} twice`)
     here.add(header)
     const sealed = truth.sealed.get(header)
     const part = sealed?.envelopes.get(device.id)
@@ -150,6 +163,7 @@ export class Journals {
       throw new Broken("P2", `${device.name} keeps the one-time key that ${key.slice(0, 8)} was sealed to`)
     if (sealed.type === "forward") this.#thirdParties.add(device)
     this.#requireGapShown(tx, device, sealed, part.n)
+    this.#requireRollBackShown(tx, device, sealed, part.n)
     this.#requireWithholdingShown(tx, device, sealed, hex(replay.prekey))
   }
 
@@ -171,6 +185,22 @@ export class Journals {
       throw new Broken("P3", `${device.name} was not told that ${missing.length} of ${sealed.sender.name} are missing`)
   }
 
+  /** A number of a pair that comes twice: its sender's vault went back in time. */
+  #requireRollBackShown(tx: Reader, device: Device, sealed: SealedMessage, n: number): void {
+    const { truth } = this.#parts
+    const isSecond = [...truth.sealed.values()].some(
+      (other) =>
+        other.sender === sealed.sender &&
+        other.incarnation === sealed.incarnation &&
+        other !== sealed &&
+        other.envelopes.get(device.id)?.n === n &&
+        truth.hasOpened(device.id, other.header),
+    )
+    const from = sealed.record.from
+    if (isSecond && !truth.forgotten.has(device.id) && !this.#hasNotice(tx, device, "roll-back", from))
+      throw new Broken("P3", `${device.name} was not told that the vault of ${sealed.sender.name} went back in time`)
+  }
+
   /** Under a rotating key although one-time keys lay at the relay: the duty officer is told. */
   #requireWithholdingShown(tx: Reader, device: Device, sealed: SealedMessage, prekey: string): void {
     const { truth } = this.#parts
@@ -185,10 +215,10 @@ export class Journals {
 
   /** P6: who knows an old log only, asked for a newer one and got none, is told. */
   requireStaleTold(): void {
-    const { nowMs, truth } = this.#parts
-    for (const [device, sinceMs] of truth.staleSinceMs) {
-      const isLive = device.isRunning && device.liveSinceMs !== undefined && device.liveSinceMs < sinceMs
-      if (!isLive || nowMs() - sinceMs < staleWithinMs || truth.wasSkewedSince(device.id, sinceMs)) continue
+    const { time, truth } = this.#parts
+    for (const [device, { ms, awakeMs }] of truth.staleSince) {
+      const isLive = device.isRunning && device.liveSinceMs !== undefined && device.liveSinceMs < ms
+      if (!isLive || time.awakeMs - awakeMs < staleWithinMs || truth.wasSkewedSince(device.id, ms)) continue
       const isTold = device.home.vault.read((tx) => this.#hasNotice(tx, device, "stale-directory", ""))
       if (!isTold && device.home.mirror.isStale)
         throw new Broken("P6", `${device.name} was not told that the log is old`)
@@ -223,11 +253,12 @@ export class Journals {
     const { truth } = this.#parts
     truth.delivered.add(`${message}:${to}`)
     // What one device of a PoC sends, the others hold a copy of, and the receipts come to each.
-    const sealed = [...truth.sealed.values()].find(
-      (each) => each.message === message && each.sender.atRest.poc === sender.atRest.poc,
-    )
     truth.once([truth.device(to)], () => {
-      if (!sealed || !truth.hasOpened(to, sealed.header))
+      const isOpened = [...truth.sealed.values()].some(
+        ({ header, message: id, sender: { atRest } }) =>
+          id === message && atRest.poc === sender.atRest.poc && truth.hasOpened(to, header),
+      )
+      if (!isOpened)
         throw new Broken("P3", `${sender.name} shows ${message.slice(0, 8)} as delivered, and it was not opened`)
     })
   }

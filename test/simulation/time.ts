@@ -10,9 +10,15 @@ interface Timer {
 export class VirtualTime {
   /** Since the beginning of the simulation. */
   nowMs = 0
+  /** Of it, so much was slept through. */
+  sleptMs = 0
   #count = 0
   /** A binary heap: the next timer is first. */
   readonly #timers: Timer[] = []
+
+  get awakeMs(): number {
+    return this.nowMs - this.sleptMs
+  }
 
   /** Calls once after `delayMs`; the result cancels. */
   after(delayMs: number, call: () => void): () => void {
@@ -41,6 +47,7 @@ export class VirtualTime {
   /** Everybody sleeps: what would have happened meanwhile happens at the end, once and in its order. */
   leap(ms: number): void {
     this.nowMs += ms
+    this.sleptMs += ms
   }
 
   #takeFirst(): void {

@@ -48,9 +48,6 @@ export interface RequestTruth {
   attested: boolean
 }
 
-/** So long may an envelope be sealed to a key of the vault before it began anew: until its new keys are at the relay. */
-const renewalMs = 10_000
-
 export class Truth implements StoreWitness {
   readonly sealed = new Map<string, SealedMessage>()
   /** By digest. */
@@ -68,16 +65,18 @@ export class Truth implements StoreWitness {
   /** By prekey: its device. */
   readonly ownerOfPrekey: Map<string, string>
   readonly wronglyServed = new Map<string, Verb>()
+  /** By device whose vault went back in time: headers that it had opened since, and forgot. */
+  readonly forgotten = new Map<string, Set<string>>()
+  /** Whose secrets their devices have no more, because their vaults went back in time or began anew. */
+  readonly lostPrekeys = new Set<string>()
   /** By device, when it left the directory. */
   readonly removed = new Map<string, number>()
   /** By device, when its clock was last wrong. */
   readonly skewedAtMs = new Map<string, number>()
-  /** By device, when its vault last began a new incarnation: what was sealed before stays closed. */
-  readonly renewedAtMs = new Map<string, number>()
   /** Devices that know an old log only, and when they first got an old checkpoint all the same. */
-  readonly staleSinceMs = new Map<Device, number>()
-  /** Then it refuses good prekeys, and a vault that believes to have gone back in time throws those away that it holds. */
-  relayClockJumped = false
+  readonly staleSince = new Map<Device, { readonly ms: number; readonly awakeMs: number }>()
+  /** When the relay's clock last jumped, or jumped back. */
+  relayClockJumpedAtMs = Number.NEGATIVE_INFINITY
   readonly #devices: readonly Device[]
   readonly #byId: ReadonlyMap<string, Device>
   readonly #byMailbox: ReadonlyMap<string, string>
@@ -128,6 +127,22 @@ export class Truth implements StoreWitness {
 
   hasOpened(device: string, header: string): boolean {
     return this.opened.get(device)?.has(header) === true
+  }
+
+  /**
+   * @param opened what it had opened when the copy was made that is put back now
+   * @param lost prekeys that it has made since
+   */
+  noteWentBack(device: Device, opened: ReadonlySet<string>, lost: readonly string[]): void {
+    const forgotten = this.forgotten.get(device.id) ?? new Set()
+    for (const header of this.opened.get(device.id) ?? []) if (!opened.has(header)) forgotten.add(header)
+    for (const prekey of lost) this.lostPrekeys.add(prekey)
+    this.forgotten.set(device.id, forgotten)
+  }
+
+  /** It has thrown away all keys that it ever published. */
+  noteBeganAnew(device: Device): void {
+    for (const [prekey, owner] of this.ownerOfPrekey) if (owner === device.id) this.lostPrekeys.add(prekey)
   }
 
   /** Notes a message as its sender's vault has it. */
@@ -187,11 +202,18 @@ export class Truth implements StoreWitness {
   /** Whether there is an honest reason why this envelope was never opened. */
   mayStayClosed(sealed: SealedMessage, to: string, part: SealedEnvelope): boolean {
     const isExpired = sealed.expires <= this.device(to).nowSeconds
-    const renewedAtMs = this.renewedAtMs.get(to)
-    const isRenewed = renewedAtMs !== undefined && (this.relayClockJumped || renewedAtMs + renewalMs >= sealed.atMs)
     const isTwice = part.prekey !== undefined && this.wronglyServed.get(part.prekey) === "serve a key twice"
+    const isLost = part.prekey !== undefined && this.lostPrekeys.has(part.prekey)
+    // Its sender forgot that it had sealed it, and did so again.
+    const isAgain =
+      this.forgotten.has(sealed.sender.id) &&
+      [...this.sealed.values()].some(
+        (other) => other.message === sealed.message && other !== sealed && this.hasOpened(to, other.header),
+      )
     const isRemoved = this.removed.has(to) || this.removed.has(sealed.sender.id)
-    return part.isSkewed || this.wasSkewedSince(to, sealed.atMs) || isExpired || isRenewed || isTwice || isRemoved
+    return (
+      part.isSkewed || this.wasSkewedSince(to, sealed.atMs) || isExpired || isTwice || isLost || isAgain || isRemoved
+    )
   }
 
   published(device: DeviceId, prekey: PrekeyId): void {
@@ -201,8 +223,9 @@ export class Truth implements StoreWitness {
   servedOld(name: string): void {
     const device = this.#devices.find((each) => each.name === name)!
     const isStale = device.isRunning && device.home.mirror.isStale
-    if (!isStale) this.staleSinceMs.delete(device)
-    else if (!this.staleSinceMs.has(device)) this.staleSinceMs.set(device, this.#time.nowMs)
+    const { nowMs: ms, awakeMs } = this.#time
+    if (!isStale) this.staleSince.delete(device)
+    else if (!this.staleSince.has(device)) this.staleSince.set(device, { ms, awakeMs })
   }
 
   misserved(prekey: PrekeyId, verb: Verb): void {

@@ -69,7 +69,7 @@ export class World {
     })
     const relayKey = new SigningKey(atRest.relay.keySeed).publicKey
     const calmSinceMs = (): number | undefined => this.#calmSinceMs
-    this.#journals = new Journals({ truth: this.truth, anchor, relayKey, nowMs: () => time.nowMs, calmSinceMs, note })
+    this.#journals = new Journals({ truth: this.truth, anchor, relayKey, time, calmSinceMs, note })
   }
 
   get relay(): RelayHost {
@@ -93,10 +93,10 @@ export class World {
     this.trace.push(`${this.time.nowMs} ${who} ${what}`)
   }
 
-  /** Throws the first `Broken`, at the step that broke it. */
+  /** For so long awake. Throws the first `Broken`, at the step that broke it. */
   async run(forMs: number, isDone: () => boolean = () => false): Promise<void> {
-    const untilMs = this.time.nowMs + forMs
-    while (!isDone() && (await this.time.step(untilMs))) this.check()
+    const awakeUntilMs = this.time.awakeMs + forMs
+    while (!isDone() && (await this.time.step(awakeUntilMs + this.time.sleptMs))) this.check()
     this.check()
   }
 
