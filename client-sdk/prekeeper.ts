@@ -22,6 +22,8 @@ export interface Unpublished {
 export const oneTimeSecretsMax = 16 * fixed.oneTimePrekeys
 /** A rotating key that left, but was not confirmed, may be at the relay: it is not replaced at every attempt. */
 const unconfirmedSeconds = 3600
+/** But so many are, while the relay has confirmed none of this incarnation: it may still give out keys that nobody holds. */
+const unconfirmedMax = 8
 
 export class Prekeeper {
   readonly #home: Home
@@ -36,8 +38,10 @@ export class Prekeeper {
     vault.transaction((tx) => {
       const rows = [...tx.list("prekeys")]
       const newest = rows.filter(([, row]) => row.kind === "rotating" && row.supersededAt === undefined)
+      const unconfirmed = rows.filter(([, row]) => row.kind === "rotating" && row.publishedAt === undefined).length
+      const isUrgent = tx.get("counters", "published") === undefined && unconfirmed < unconfirmedMax
       const isLost = (row: PrekeyRecord): boolean =>
-        row.published && row.publishedAt === undefined && now - row.nbf > unconfirmedSeconds
+        row.published && row.publishedAt === undefined && (isUrgent || now - row.nbf > unconfirmedSeconds)
       const current = newest.reduce((best, [, row]) => (isLost(row) ? best : Math.max(best, row.nbf)), 0)
       if (now - current >= fixed.rotatingPrekeyEverySeconds || current > now + fixed.clockSkewSecondsMax) {
         for (const [key, row] of newest) tx.put("prekeys", key, { ...row, supersededAt: now })

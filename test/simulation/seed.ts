@@ -34,7 +34,7 @@ async function failureOf(world: World, chance: Chance): Promise<string | undefin
   try {
     const people = new People(world)
     const faults = new Faults(world)
-    const storyMs = chance.between(60, 120) * 1000
+    const storyMs = chance.between(40, 80) * 1000
     people.begin()
     faults.begin(storyMs)
     await world.run(storyMs)
