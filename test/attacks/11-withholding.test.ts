@@ -56,6 +56,22 @@ describe("11 withholding", () => {
     ])
   })
 
+  test("11 lost publication: what no relay confirmed for a new incarnation is made anew at once, but not without end", () => {
+    const { prekeeper, home } = desks.at.singapore
+    const offersRotating = (): boolean => {
+      prekeeper.replenish(64)
+      const batch = prekeeper.unpublished()
+      if (batch) prekeeper.markSent(batch.ids)
+      return batch?.rotating !== undefined
+    }
+    home.vault.startNewIncarnation()
+    expect(Array.from({ length: 10 }, offersRotating)).toEqual([...Array(8).fill(true), false, false])
+    home.vault.startNewIncarnation()
+    expect(offersRotating()).toBe(true)
+    prekeeper.confirmPublished([])
+    expect(offersRotating()).toBe(false)
+  })
+
   const sealsTo = async (prekey: Signed): Promise<number> => {
     const { kenya, singapore } = desks.at
     const before = new Set(kenya.outbox.pending())
