@@ -1,12 +1,13 @@
 /** Group `scale`: many idle connections, and a mailbox in which a million envelopes wait. */
 import { once } from "node:events"
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { nodeRandom } from "../system/node.ts"
 import { openSegmentStore } from "../relay/store-segment.ts"
 import { envelopeTo, TestClient } from "../test/support/relay.ts"
 import type { TestDevice } from "../test/support/login.ts"
+import { believe, selfSigned, type TlsIdentity } from "../test/support/tls.ts"
 import { after } from "./carriers/carrier.ts"
 import { benchDevices, benchMailbox } from "./carriers/devices.ts"
 import { startOurs } from "./carriers/process.ts"
@@ -14,6 +15,8 @@ import { figure, median, type Figure } from "./figures.ts"
 import type { Measured, Size } from "./main.ts"
 
 const idleConnections = 10_000
+/** Fewer: a handshake costs more than everything else here. */
+const tlsConnections = 2000
 const backlog = 1_000_000
 const sentTogether = 64
 /** As many as are on their way to a device at a time. */
@@ -22,28 +25,40 @@ const readTogether = 128
 export async function scaleGroup(size: Size): Promise<Measured> {
   const folder = mkdtempSync(join(tmpdir(), "valise-bench-"))
   try {
-    const idle = join(folder, "idle")
-    const full = join(folder, "backlog")
-    mkdirSync(idle)
-    mkdirSync(full)
+    const [idle, idleTls, full] = ["idle", "idle-tls", "backlog"].map((name) => {
+      mkdirSync(join(folder, name))
+      return join(folder, name)
+    }) as [string, string, string]
+    const counts = size.tiny ? [20, 20] : [idleConnections, tlsConnections]
+    const identity = await selfSigned("127.0.0.1")
+    believe(identity)
     return {
       configuration: [
-        `idle: ${size.tiny ? 20 : idleConnections} connections that have logged in, TLS ended elsewhere; the growth of the relay's resident memory`,
+        `idle: ${counts[0]} connections that have logged in, TLS ended elsewhere; ${counts[1]} with TLS ended by the relay; the growth of the relay's resident memory`,
         `backlog: ${size.tiny ? 2000 : backlog} envelopes of 5,298 bytes in one mailbox, written to the store directly; sending ${sentTogether} and waiting for their receipts, and logging in until ${readTogether} have arrived, beside the same with an empty mailbox (${readTogether} envelopes)`,
       ],
-      figures: [await idleMemory(idle, size), ...(await backlogRatios(full, size))],
+      figures: [
+        await idleMemory("idle-kb-per-connection", idle, counts[0]!, size),
+        await idleMemory("idle-kb-per-connection-tls", idleTls, counts[1]!, size, identity),
+        ...(await backlogRatios(full, size)),
+      ],
     }
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
 }
 
-async function idleMemory(folder: string, { tiny, runs, note }: Size): Promise<Figure> {
-  const count = tiny ? 20 : idleConnections
+async function idleMemory(
+  id: string,
+  folder: string,
+  count: number,
+  { tiny, runs, note }: Size,
+  tls?: TlsIdentity,
+): Promise<Figure> {
   const devices = benchDevices(count)
   const perConnection: number[] = []
   for (let run = 0; run < runs; run++) {
-    const { child, line: url } = await startRelay(folder, count)
+    const { child, line: url } = await startRelay(folder, count, tls)
     // Whatever the first connections bring into memory is not theirs.
     const first = await Promise.all(devices.slice(0, count / 10).map((device) => TestClient.dial(url, device)))
     const before = residentKb(child.pid!)
@@ -56,7 +71,7 @@ async function idleMemory(folder: string, { tiny, runs, note }: Size): Promise<F
     for (const client of [...first, ...rest]) client.socket.terminate()
     await stopRelay(child)
   }
-  return figure("idle-kb-per-connection", "KB", perConnection)
+  return figure(id, "KB", perConnection)
 }
 
 async function backlogRatios(folder: string, size: Size): Promise<Figure[]> {
@@ -126,8 +141,10 @@ async function readFirst(url: string, device: TestDevice): Promise<number> {
   return median(times)
 }
 
-const startRelay = (folder: string, devices: number): ReturnType<typeof startOurs> =>
-  startOurs(join(import.meta.dirname, "carriers", "relay-process.ts"), [folder, `${devices}`])
+function startRelay(folder: string, devices: number, tls?: TlsIdentity): ReturnType<typeof startOurs> {
+  if (tls) writeFileSync(join(folder, "tls.json"), JSON.stringify({ cert: tls.cert, key: tls.key }), { mode: 0o600 })
+  return startOurs(join(import.meta.dirname, "carriers", "relay-process.ts"), [folder, `${devices}`])
+}
 
 async function stopRelay(child: Awaited<ReturnType<typeof startRelay>>["child"]): Promise<void> {
   const ended = once(child, "exit")

@@ -1,8 +1,7 @@
 /** What the segment files of a folder hold, read as they lie: beside a running relay, or of a stopped one. */
-import { statSync } from "node:fs"
 import type { MailboxId } from "../protocol/address.ts"
-import { newSegment, SegmentIndex } from "./segment-index.ts"
-import { segmentsIn } from "./segment-scan.ts"
+import { newSegment, SegmentIndex, type Segment } from "./segment-index.ts"
+import { scanSegment, segmentsIn } from "./segment-scan.ts"
 import type { StoreContents } from "./store.ts"
 
 export interface KeptEnvelopes extends Pick<StoreContents, "envelopes" | "counters"> {
@@ -11,46 +10,63 @@ export interface KeptEnvelopes extends Pick<StoreContents, "envelopes" | "counte
 
 /** Reads and checks every record. Changes nothing. */
 export function keptEnvelopes(folder: string): KeptEnvelopes {
-  for (let attempt = 1; ; attempt++) {
-    const before = stateOf(folder)
-    try {
-      const kept = keptAsTheyLie(folder)
-      // Somebody who overwrites or removes meanwhile looks like damage.
-      if (kept.decayed.length === 0 || attempt === attemptsMax || before === stateOf(folder)) return kept
-    } catch (error) {
-      if (attempt === attemptsMax || before === stateOf(folder)) throw error
-    }
-  }
-}
-
-function keptAsTheyLie(folder: string): KeptEnvelopes {
   const index = new SegmentIndex()
-  const segments = segmentsIn(folder).map(newSegment)
-  for (const segment of segments) index.load(segment, true)
+  const segments = loaded(folder, index)
   index.settle()
   const boxes = [...index.boxes.values()]
   const kept = boxes.flatMap(({ entries }) => entries.filter(({ state }) => state === "kept"))
   const nameOf = ({ box, sequence }: (typeof kept)[number]) => ({ mailbox: box.mailbox as MailboxId, sequence })
-  const isDecayed = (entry: (typeof kept)[number]): boolean => index.decayed.has(entry)
-  const headless = segments.flatMap(({ damaged }) => damaged.map(({ guess }) => guess))
+  const isStillDamaged = secondLook()
+  const headless = segments.flatMap((segment) => segment.damaged.filter(({ at }) => isStillDamaged(segment, at)))
   return {
     envelopes: kept
-      .filter((entry) => !isDecayed(entry))
+      .filter((entry) => !index.decayed.has(entry))
       .map((entry) => ({ ...nameOf(entry), minute: entry.minute, bytes: entry.length })),
     counters: boxes.map(({ mailbox, next }) => ({ mailbox: mailbox as MailboxId, next })),
     decayed: [
-      ...kept.filter(isDecayed).map(nameOf),
-      ...headless.map(({ mailbox, sequence }) => ({ mailbox: mailbox as MailboxId, sequence })),
+      ...kept.filter((entry) => index.decayed.has(entry) && isStillDamaged(entry.segment, entry.at)).map(nameOf),
+      ...headless.map(({ guess: { mailbox, sequence } }) => ({ mailbox: mailbox as MailboxId, sequence })),
     ],
   }
 }
 
-const attemptsMax = 5
+/** Files that a running relay adds meanwhile are read, too: what it moves stands there. */
+function loaded(folder: string, index: SegmentIndex): Segment[] {
+  const seen = new Set<string>()
+  const segments: Segment[] = []
+  for (;;) {
+    const fresh = segmentsIn(folder).filter(({ path }) => !seen.has(path))
+    if (fresh.length === 0) return segments
+    for (const name of fresh) {
+      seen.add(name.path)
+      const segment = newSegment(name)
+      if (isThere(() => index.load(segment, true))) segments.push(segment)
+    }
+  }
+}
 
-const stateOf = (folder: string): string =>
-  segmentsIn(folder)
-    .map(({ path }) => {
-      const { mtimeMs, size } = statSync(path, { throwIfNoEntry: false }) ?? { mtimeMs: 0, size: 0 }
-      return `${path} ${mtimeMs} ${size}`
-    })
-    .join("\n")
+/** What a running relay overwrites looks like damage for a moment: damage is what is found at the same place twice. */
+function secondLook(): (segment: Segment, at: number) => boolean {
+  const damaged = new Map<Segment, Set<number>>()
+  return (segment, at) => {
+    let places = damaged.get(segment)
+    if (!places) {
+      damaged.set(segment, (places = new Set()))
+      isThere(() => {
+        for (const record of scanSegment(segment, true)) if (record.damaged) places!.add(record.at)
+      })
+    }
+    return places.has(at)
+  }
+}
+
+/** Whether the file is there to be read: a relay removes those that are empty. */
+function isThere(read: () => void): boolean {
+  try {
+    read()
+    return true
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return false
+    throw error
+  }
+}

@@ -1,4 +1,6 @@
 /** A relay as it runs in earnest, but for its directory, which is a table, and its budgets, which are out of the way. */
+import { existsSync, readFileSync } from "node:fs"
+import { join } from "node:path"
 import { mailboxOf } from "../../protocol/address.ts"
 import { hex } from "../../protocol/bytes.ts"
 import { chosen } from "../../protocol/limits.ts"
@@ -52,7 +54,11 @@ const relay = new Relay({
   log: quiet,
   limits,
 })
-const server = await serveRelay({ relay, config: parseRelayConfig({}), clock, log: quiet, limits })
+const tlsFile = join(folder!, "tls.json")
+const tls = existsSync(tlsFile)
+  ? (JSON.parse(readFileSync(tlsFile, "utf8")) as { readonly cert: string; readonly key: string })
+  : undefined
+const server = await serveRelay({ relay, config: parseRelayConfig({}), clock, log: quiet, limits, ...(tls && { tls }) })
 process.stdout.write(`${server.url}\n`)
 process.once("SIGTERM", () => void stop())
 

@@ -8,7 +8,7 @@ const root = join(import.meta.dirname, "..", "..")
 const groups = {
   seal: ["seal-open-vs-openpgp", "seal-fanout-1700"],
   relay: ["relay-end-to-end", "accept-p99-vs-fsync"],
-  scale: ["idle-kb-per-connection", "backlog-send-ratio", "backlog-read-ratio"],
+  scale: ["idle-kb-per-connection", "idle-kb-per-connection-tls", "backlog-send-ratio", "backlog-read-ratio"],
 }
 
 test.concurrent.for(Object.entries(groups))("%s prints its figures", { timeout: 60_000 }, async ([group, ids]) => {

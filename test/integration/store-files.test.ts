@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process"
 import { randomBytes } from "node:crypto"
 import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
-import { writeFileSync } from "node:fs"
+import { symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
@@ -148,6 +148,16 @@ describe("inspection", () => {
         if (overlap >= 63) expect(found, `${overlap} ${at}`).toBe(true)
       }
     }
+  })
+
+  test("passes over a file that its relay has removed meanwhile", async () => {
+    const store = await openSegmentStore(folder)
+    await fill(store, 3, randomBytes(100))
+    // It is listed, and gone when it is to be opened.
+    symlinkSync("nowhere", join(folder, "mailboxes.00000000.0123456789abcdef"))
+    const { envelopes, quarantined } = await store.inspect()
+    expect({ kept: envelopes.length, decayed: quarantined.envelopes }).toEqual({ kept: 3, decayed: [] })
+    await store.close()
   })
 
   test("of a large store comes in parts, which hold up nobody", async () => {
