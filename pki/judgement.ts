@@ -83,7 +83,7 @@ export const isBefore = (
   end: End,
   header: Pick<JudgedHeader, "created">,
   cited: Pick<CitedCheckpoint, "size">,
-): boolean => header.created < end.moment && cited.size <= end.index // defence: 21 before-the-end => true
+): boolean => header.created < end.moment && cited.size <= end.index // defence: 21 before-the-end => ): boolean => true
 
 const removedBanner = {
   device: "device-removed",
