@@ -52,7 +52,9 @@ export const groups: Record<string, Group> = {
     ],
     tests: [
       "test/mutation/mailbox.ts",
-      ...["segments", "segment-clean", "segment-scan", "segment-read"].map((name) => `test/unit/${name}.test.ts`),
+      ...["segments", "segment-clean", "segment-log", "segment-scan", "segment-read"].map(
+        (name) => `test/unit/${name}.test.ts`,
+      ),
     ],
   },
 }
