@@ -143,7 +143,9 @@ describe("started again on the same folder", () => {
     expect(new Set(messages.map((message) => message.case)).size).toBe(2)
   }, 180_000)
 
-  test.each(["stix/poisonivy.json", "misp/existing_event.json"])(
+  // Real indicators lie beside the project. In CI they must be there; elsewhere the test says that it is skipped.
+  const areMissing = !existsSync(shared) && process.env["CI"] !== "true"
+  test.skipIf(areMissing).each(["stix/poisonivy.json", "misp/existing_event.json"])(
     "%s goes to France byte for byte",
     async (name) => {
       const input = join(shared, "data", name)
@@ -193,7 +195,7 @@ describe("started again on the same folder", () => {
 })
 
 describe("input that is no bundle", () => {
-  const truncated = (): Uint8Array => readFileSync(join(shared, "data", "stix", "poisonivy.json")).subarray(0, 40_000)
+  const truncated = (): string => bundle(60_000).slice(0, 40_000)
   test.each<[string, string, () => Uint8Array | string | undefined]>([
     ["empty", "ERR_CONTENT", () => ""],
     ["truncated", "ERR_CONTENT", truncated],
